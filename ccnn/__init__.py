@@ -1,0 +1,46 @@
+"""Checkered CNNs: multisampling for any PyTorch CNN (arXiv 1805.10766).
+
+The names below are imported when first used, so that `import ccnn` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ccnn.conversion import ConversionError, ConversionReport, conversion_report, convert
+    from ccnn.cost import multiply_adds, parameters
+    from ccnn.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredMaxPool2d
+    from ccnn.samplers import Sampling
+
+__all__ = [
+    "CheckeredAvgPool2d",
+    "CheckeredConv2d",
+    "CheckeredMaxPool2d",
+    "ConversionError",
+    "ConversionReport",
+    "Sampling",
+    "conversion_report",
+    "convert",
+    "multiply_adds",
+    "parameters",
+]
+
+_HOMES = {
+    "conversion": ("ConversionError", "ConversionReport", "conversion_report", "convert"),
+    "cost": ("multiply_adds", "parameters"),
+    "layers": ("CheckeredAvgPool2d", "CheckeredConv2d", "CheckeredMaxPool2d"),
+    "samplers": ("Sampling",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            value = getattr(import_module(f"ccnn.{module}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'ccnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

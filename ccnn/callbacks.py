@@ -1,0 +1,70 @@
+"""What is measured of the machine while it trains."""
+
+import resource
+import sys
+from time import perf_counter
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+
+from ccnn.classifier import Batch
+
+
+class Throughput(Callback):
+    """Logs `system/images_per_second` in training, all processes together, and `system/peak_memory_mib`.
+
+    Validation does not count as training time. Peak memory is what tensors took on a GPU, and all that
+    the process took on a CPU, in either case since the beginning of the process.
+    """
+
+    def __init__(self) -> None:
+        self._images = 0
+        self._seconds = 0.0
+        self._since = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the clock."""
+        self._images, self._seconds, self._since = 0, 0.0, perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: object,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Counts the images."""
+        self._images += len(batch[0]) * trainer.world_size
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stops the clock."""
+        self._pause(pl_module.device)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the clock again."""
+        self._since = perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Logs what was measured."""
+        self._pause(pl_module.device)
+        values: dict[str, float | Tensor] = {
+            "system/images_per_second": self._images / max(self._seconds, 1e-9),
+            "system/peak_memory_mib": peak_memory(pl_module.device),
+        }
+        pl_module.log_dict(values, rank_zero_only=True)
+
+    def _pause(self, device: torch.device) -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        self._seconds += perf_counter() - self._since
+
+
+def peak_memory(device: torch.device) -> float:
+    """Returns the most memory taken so far, in MiB: by tensors on a GPU, by the process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes, KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -1,0 +1,163 @@
+"""What a valid configuration looks like, checked before torch is even imported."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import isfinite
+from typing import Annotated, Any, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+import ccnn.run_name  # registers the resolver that conf/config.yaml needs  # noqa: F401
+from ccnn.annotations import Bound, mismatch
+from ccnn.errors import UserError, choices
+
+_Count = Annotated[int, Bound("≥ 1", lambda value: value >= 1)]
+_Index = Annotated[int, Bound("≥ 0", lambda value: value >= 0)]
+_Seed = Annotated[int, Bound("from 0 to 4294967295", lambda value: 0 <= value < 2**32)]
+_Positive = Annotated[float, Bound("> 0", lambda value: value > 0 and isfinite(value))]
+_NotNegative = Annotated[float, Bound("≥ 0", lambda value: value >= 0 and isfinite(value))]
+_BelowOne = Annotated[float, Bound("in [0, 1)", lambda value: 0 <= value < 1)]
+_Classes = Annotated[int, Bound("≥ 2", lambda value: value >= 2)]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the paper trains on a data set."""
+
+    max_epochs: _Count
+    lr: _Positive
+    weight_decay: _NotNegative
+
+
+@dataclass(frozen=True)
+class Data:
+    """The keys of a data set that the rest of the program relies on."""
+
+    channels: _Count
+    image_size: _Count
+    num_classes: _Classes
+    batch_size: _Count
+    eval_batch_size: _Count | None
+    validation_fraction: _BelowOne
+    split_seed: _Seed
+    seed: _Seed
+    num_workers: _Index
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a converted network samples."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """The keys that every optimizer in conf/ has."""
+
+    lr: _Positive
+    weight_decay: _NotNegative
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """The arguments of the Trainer with a range."""
+
+    max_epochs: _Count
+    log_every_n_steps: _Count
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration; groups without a schema here are checked against what they build."""
+
+    data: Data
+    model: dict
+    sampling: Sampling
+    optimizer: Optimizer
+    scheduler: dict
+    trainer: Trainer
+    callbacks: dict
+    logger: dict
+    convert: bool
+    seed: _Seed
+    debug: bool
+    output_dir: str | None
+
+
+def validate(config: DictConfig) -> None:
+    """Checks names, types and ranges of a composed configuration, without importing what it builds.
+
+    Raises:
+        UserError: one line for each mistake found.
+    """
+    problems = _augmentation(config) or _unresolved(config)
+    problems = problems or _unknown(config) + _section(config, Config, "", referring=False)
+    problems = problems or _section(config, Config, "", referring=True)
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+def _augmentation(config: DictConfig) -> list[str]:
+    """`data.augment` picks one of `data.augmentations`; a wrong one would fail to resolve, less clearly."""
+    augment = OmegaConf.select(config, "data.augment", throw_on_resolution_failure=False)
+    known = OmegaConf.select(config, "data.augmentations", throw_on_resolution_failure=False)
+    if not isinstance(known, DictConfig) or augment in known:
+        return []
+    return [f"data.augment: there is no choice {augment!r}; {choices(str(augment), map(str, known))}"]
+
+
+def _unresolved(config: DictConfig) -> list[str]:
+    """Keys without a value (`???`) and references that lead nowhere."""
+    missing = list(_missing(OmegaConf.to_container(config), ""))
+    if missing:
+        return [f"{key}: needs a value; add {key}=… to the command line." for key in missing]
+    try:
+        OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        return [f"{error.full_key}: cannot be resolved: {str(error.msg).splitlines()[0]}."]
+    return []
+
+
+def _missing(tree: Any, prefix: str) -> Iterator[str]:
+    for name, value in tree.items():
+        if value == "???":
+            yield f"{prefix}{name}"
+        elif isinstance(value, dict):
+            yield from _missing(value, f"{prefix}{name}.")
+
+
+def _unknown(config: DictConfig) -> list[str]:
+    known = Config.__dataclass_fields__
+    return [
+        f"{name}: there is no such key; {choices(name, known)}" for name in map(str, config) if name not in known
+    ]
+
+
+def _section(config: DictConfig, schema: type, prefix: str, referring: bool) -> list[str]:
+    """Compares one level of the configuration with its schema.
+
+    Keys that refer to others (`${…}`) are for a second look: they repeat the mistakes of those they refer to.
+    """
+    problems: list[str] = []
+    for name, annotation in get_type_hints(schema, include_extras=True).items():
+        key = prefix + name
+        if name not in config:
+            problems.append(f"{key}: is missing from the configuration.")
+        elif hasattr(annotation, "__dataclass_fields__"):
+            problems += _subsection(config[name], annotation, key, referring)
+        elif OmegaConf.is_interpolation(config, name) == referring:
+            problems += filter(None, [mismatch(key, _plain(config[name]), annotation)])
+    return problems
+
+
+def _subsection(value: Any, schema: type, key: str, referring: bool) -> list[str]:
+    if isinstance(value, DictConfig):
+        return _section(value, schema, f"{key}.", referring)
+    return [f"{key}: expected a group of keys or one of the choices in conf/{key}, got {value!r}."]
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

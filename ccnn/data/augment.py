@@ -1,0 +1,141 @@
+"""Augmentation and normalisation of whole batches, distributed like torchvision's per-image transforms."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from ccnn.errors import UserError
+
+
+class Draws(NamedTuple):
+    """What was drawn for each image of a batch, on the CPU.
+
+    Attributes:
+        angles: float64, shape (N,), degrees counter-clockwise.
+        tops: int64, shape (N,), first row of the crop in the padded image, pixels.
+        lefts: int64, shape (N,), first column of the crop in the padded image, pixels.
+        flips: bool, shape (N,), whether the image is mirrored.
+    """
+
+    angles: Tensor
+    tops: Tensor
+    lefts: Tensor
+    flips: Tensor
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Rotates, crops and flips each image of a batch at random, in this order.
+
+    Attributes:
+        crop_padding: pixels of zeros put around an image before a crop of its old size is taken anywhere
+            (torchvision's `RandomCrop(size, padding=crop_padding)`); 0 for no crop.
+        flip: mirrors left and right with probability 1/2 (`RandomHorizontalFlip()`).
+        rotation: degrees; the angle is uniform in ±rotation, nearest neighbour, zeros from outside
+            (`RandomRotation(rotation)`); 0 for none.
+
+    Raises:
+        UserError: for negative numbers, or a rotation above 180.
+    """
+
+    crop_padding: int
+    flip: bool
+    rotation: float
+
+    def __post_init__(self) -> None:
+        if self.crop_padding < 0:
+            raise UserError(
+                f"data.augmentation.crop_padding is {self.crop_padding}, expected 0 pixels (no crop) or more."
+            )
+        if not 0 <= self.rotation <= 180:
+            raise UserError(f"data.augmentation.rotation is {self.rotation}, expected 0 (none) to 180 degrees.")
+
+    def draw(self, count: int, generator: Generator) -> Draws:
+        """Draws for `count` images, from a generator on the CPU so that every device gets the same."""
+        turns = torch.rand(count, generator=generator, dtype=torch.float64) * 2 - 1
+        corners = torch.randint(2 * self.crop_padding + 1, (2, count), generator=generator)
+        flips = torch.rand(count, generator=generator) < (0.5 if self.flip else 0.0)
+        return Draws(turns * self.rotation, corners[0], corners[1], flips)
+
+    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+        """Applies what was drawn to uint8 `images`, shape (N, C, H, W), and returns the same shape."""
+        if self.rotation > 0:
+            images = rotate(images, draws.angles)
+        if self.crop_padding > 0 or self.flip:
+            images = crop_and_flip(images, self.crop_padding, draws.tops, draws.lefts, draws.flips)
+        return images
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        """Augments uint8 `images`, shape (N, C, H, W), on their device; returns the same shape and type."""
+        return self.apply(images, self.draw(len(images), generator))
+
+
+def rotate(images: Tensor, angles: Tensor) -> Tensor:
+    """Rotates each image about its centre as `torchvision.transforms.functional.rotate` does.
+
+    Args:
+        images: uint8, shape (N, C, H, W).
+        angles: degrees counter-clockwise, shape (N,).
+
+    Returns:
+        uint8, shape (N, C, H, W), by nearest neighbour, zeros where the source lies outside.
+    """
+    height, width = images.shape[-2:]
+    radians = angles.double() * (math.pi / 180)
+    cos, sin, zero = radians.cos(), radians.sin(), torch.zeros_like(radians)
+    # Where each target pixel comes from: (x, y) in pixels from the centre, then as parts of half the image.
+    matrices = torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3).float().to(images.device)
+    half_size = torch.tensor([0.5 * width, 0.5 * height], device=images.device)
+    y, x = torch.meshgrid(
+        torch.arange(height, device=images.device) - 0.5 * (height - 1),
+        torch.arange(width, device=images.device) - 0.5 * (width - 1),
+        indexing="ij",
+    )
+    pixels = torch.stack([x, y, torch.ones_like(x)], dim=-1).view(1, -1, 3).expand(len(images), -1, -1)
+    grid = pixels.bmm(matrices.transpose(1, 2) / half_size).view(-1, height, width, 2)
+    return F.grid_sample(images.float(), grid, mode="nearest", align_corners=False).to(torch.uint8)
+
+
+def crop_and_flip(images: Tensor, padding: int, tops: Tensor, lefts: Tensor, flips: Tensor) -> Tensor:
+    """Pads with zeros, takes a crop of the old size from each image and mirrors some, all in one gather.
+
+    Args:
+        images: uint8, shape (N, C, H, W).
+        padding: pixels put on every side.
+        tops: first row of each crop in the padded image, shape (N,).
+        lefts: first column, shape (N,).
+        flips: whether to mirror left and right after the crop, shape (N,).
+
+    Returns:
+        uint8, shape (N, C, H, W).
+    """
+    count, channels, height, width = images.shape
+    tops, lefts, flips = (drawn.to(images.device, non_blocking=True)[:, None] for drawn in (tops, lefts, flips))
+    column = torch.arange(width, device=images.device)
+    rows = tops + torch.arange(height, device=images.device)
+    columns = lefts + torch.where(flips, width - 1 - column, column)
+    pixels = rows[:, :, None] * (width + 2 * padding) + columns[:, None, :]
+    padded = F.pad(images, (padding,) * 4).flatten(2)
+    return padded.gather(2, pixels.view(count, 1, -1).expand(-1, channels, -1)).view_as(images)
+
+
+def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Computes (images / 255 - mean) / std, as one multiplication and one addition in place.
+
+    Args:
+        images: uint8, shape (N, C, H, W).
+        mean: C numbers, of pixels from 0 to 1.
+        std: C numbers, likewise.
+
+    Returns:
+        float32, shape (N, C, H, W).
+    """
+    centre = torch.tensor(mean, dtype=torch.float64).view(-1, 1, 1)
+    scale = torch.tensor(std, dtype=torch.float64).view(-1, 1, 1)
+    factor, offset = (1 / (255 * scale)).float(), (-centre / scale).float()
+    return images.float().mul_(factor.to(images.device)).add_(offset.to(images.device))

@@ -1,0 +1,80 @@
+"""The data loaders around batches of tensors."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ccnn.data.batches import EvaluationBatches, Place, TrainingBatches
+from ccnn.data.split import Split
+
+
+class TrainingBatch(NamedTuple):
+    """A batch to train on, and its place, which its augmentation follows from.
+
+    Attributes:
+        images: uint8, shape (N, C, H, W).
+        labels: int64, shape (N,).
+        epoch: the epoch.
+        batch: the number of the batch in the epoch.
+    """
+
+    images: Tensor
+    labels: Tensor
+    epoch: int
+    batch: int
+
+
+class EvaluationBatch(NamedTuple):
+    """A batch to evaluate on: uint8 images, shape (N, C, H, W), and int64 labels, shape (N,)."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class _TrainingSet(Dataset[TrainingBatch]):
+    def __init__(self, split: Split) -> None:
+        self._split = split
+
+    def __getitem__(self, place: Place) -> TrainingBatch:
+        epoch, batch, indices = place
+        return TrainingBatch(*self._split.select(indices), epoch, batch)
+
+
+class _EvaluationSet(Dataset[EvaluationBatch]):
+    def __init__(self, split: Split) -> None:
+        self._split = split
+
+    def __getitem__(self, indices: Tensor) -> EvaluationBatch:
+        return EvaluationBatch(*self._split.select(indices))
+
+
+class _ResumableLoader(DataLoader):
+    """Tells Lightning that training may go on in mid-epoch; the place is in the sampler, not in a state."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        pass
+
+
+def training_loader(split: Split, batches: TrainingBatches, num_workers: int, pin_memory: bool) -> DataLoader:
+    """Loads `batches` of `split` as `TrainingBatch`es."""
+    return _ResumableLoader(_TrainingSet(split), sampler=batches, **_options(num_workers, pin_memory))
+
+
+def evaluation_loader(split: Split, batches: EvaluationBatches, num_workers: int, pin_memory: bool) -> DataLoader:
+    """Loads `batches` of `split` as `EvaluationBatch`es."""
+    return DataLoader(_EvaluationSet(split), sampler=batches, **_options(num_workers, pin_memory))
+
+
+def _options(num_workers: int, pin_memory: bool) -> dict[str, Any]:
+    return {
+        "batch_size": None,  # the sampler yields whole batches
+        "num_workers": num_workers,
+        "pin_memory": pin_memory,
+        # Its own, or else every iteration would draw a number from the global generator.
+        "generator": torch.Generator(),
+    }

@@ -1,0 +1,75 @@
+"""Joint layers: layers that mix a whole feature map, and so see all submaps of it at once."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ccnn.submaps import fold, unfold
+
+
+class Joint(nn.Module):
+    """What the layers share that see all submaps of a feature map at once."""
+
+    submaps: int
+
+    @classmethod
+    def applies(cls, module: nn.Module) -> bool:
+        """Whether the plain layer mixes a whole feature map as it is configured."""
+        return True
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, submaps={self.submaps}"
+
+
+class _JointPool(Joint):
+    """Pools over submaps and space together; every submap receives the joint value.
+
+    Shape: (S·N, C, H, W) → (S·N, C, 1, 1). It is what the paper's 3-D pooling does, and what lets
+    squeeze-and-excitation see a whole feature map.
+    """
+
+    @classmethod
+    def applies(cls, module: nn.Module) -> bool:
+        return module.output_size in (1, (1, 1))
+
+    @staticmethod
+    def _pool(maps: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        joint = self._pool(unfold(x, self.submaps))
+        return fold(joint.expand(self.submaps, -1, -1, -1, -1))
+
+
+class JointAdaptiveAvgPool2d(_JointPool, nn.AdaptiveAvgPool2d):
+    """AdaptiveAvgPool2d(1) over submaps and space together; see `_JointPool`."""
+
+    @staticmethod
+    def _pool(maps: Tensor) -> Tensor:
+        return maps.mean((0, 3, 4), keepdim=True)
+
+
+class JointAdaptiveMaxPool2d(_JointPool, nn.AdaptiveMaxPool2d):
+    """AdaptiveMaxPool2d(1) over submaps and space together; see `_JointPool`."""
+
+    @classmethod
+    def applies(cls, module: nn.Module) -> bool:
+        return super().applies(module) and not module.return_indices
+
+    @staticmethod
+    def _pool(maps: Tensor) -> Tensor:
+        return maps.amax((0, 3, 4), keepdim=True)
+
+
+class JointDropout2d(Joint, nn.Dropout2d):
+    """Dropout2d that drops a channel in all submaps of an image at once, as Dropout3d on 5-D tensors does.
+
+    Shape: (S·N, C, H, W) → the same.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0.0:
+            return x
+        maps = unfold(x, self.submaps)
+        mask = F.dropout2d(torch.ones_like(maps[0, :, :, :1, :1]), self.p)
+        return fold(maps * mask)

@@ -1,0 +1,188 @@
+"""The lattice sequence: samplers chosen step by step so that the samples of all submaps lie far apart.
+
+Distances are those on the torus of one cell, the product of the strides so far on a side, since every cell
+looks the same. A step of stride 2 has two samplers to choose from, and between two submaps only matters
+whether they choose the same one; so "no two samples closer than d" is a set of statements "these two are
+equal" and "these two differ", which a union-find with parities decides at once. The largest d is therefore
+exact. Source: arXiv 1805.10766, the section on sampling.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import gcd
+
+Position = tuple[int, int]
+Sampler = tuple[Position, ...]
+
+STANDARD: Sampler = ((0, 0), (1, 1))
+"""Sampler 0 of the paper: top-left and bottom-right."""
+COMPLEMENTARY: Sampler = ((0, 1), (1, 0))
+"""Sampler 1 of the paper: top-right and bottom-left."""
+
+# The published choices of the first steps of stride 2, a sampler's index for each incoming submap. Each is
+# one of the best after the steps before it; the paper's own choice among equals keeps results comparable.
+_PUBLISHED = ("0", "00", "0101", "01100011", "0010100101001010")
+
+
+@lru_cache(maxsize=256)
+def lattice(strides: tuple[int, ...]) -> tuple[Sampler, ...]:
+    """The samplers of a layer, one for each incoming submap.
+
+    A stride of 2ⁿ is n steps of stride 2 within one window, so that all paths through a network that reach
+    the same stride have the same pattern.
+
+    Args:
+        strides: of the multisampling steps on the way from the input, the layer's own last.
+    """
+    path = _steps(strides[:-1])
+    submaps = len(_pattern(path))
+    samplers: list[list[Position]] = [[(0, 0)] for _ in range(submaps)]
+    scale = 1
+    for step in _steps(strides[-1:]):
+        chosen = _choose(path, step)
+        samplers = [
+            [
+                (
+                    y + scale * chosen[inner * submaps + submap][kept][0],
+                    x + scale * chosen[inner * submaps + submap][kept][1],
+                )
+                for kept in range(step)
+                for inner, (y, x) in enumerate(sampler)
+            ]
+            for submap, sampler in enumerate(samplers)
+        ]
+        path, scale = (*path, step), scale * step
+    return tuple(map(tuple, samplers))
+
+
+def _steps(strides: Sequence[int]) -> tuple[int, ...]:
+    return tuple(
+        step
+        for stride in strides
+        for step in ((stride,) if stride & (stride - 1) else (2,) * (stride.bit_length() - 1))
+    )
+
+
+@lru_cache(maxsize=256)
+def _pattern(path: tuple[int, ...]) -> tuple[Position, ...]:
+    """The places of all samples in the cell that the steps of a path make."""
+    if not path:
+        return ((0, 0),)
+    before, step = path[:-1], path[-1]
+    scale, chosen = _side(before), _choose(before, step)
+    return tuple(
+        (y + scale * sampler[kept][0], x + scale * sampler[kept][1])
+        for kept in range(step)
+        for (y, x), sampler in zip(_pattern(before), chosen, strict=True)
+    )
+
+
+def _choose(path: tuple[int, ...], step: int) -> tuple[Sampler, ...]:
+    """A sampler for each sample of a path's pattern, for the next step."""
+    if step != 2:
+        return _spread(_pattern(path), _side(path), step)
+    if len(path) < len(_PUBLISHED) and set(path) <= {2}:
+        choices: Sequence[int] = [int(index) for index in _PUBLISHED[len(path)]]
+    else:
+        choices = _farthest(_pattern(path), _side(path))
+    return tuple((STANDARD, COMPLEMENTARY)[index] for index in choices)
+
+
+def _farthest(pattern: Sequence[Position], side: int) -> list[int]:
+    """The choice between the two samplers of stride 2 with the largest minimum distance; of equals the first."""
+    statements: dict[int, list[tuple[int, int, bool]]] = {}
+    for second, (y2, x2) in enumerate(pattern):
+        for first, (y1, x1) in enumerate(pattern[:second]):
+            y, x = y2 - y1, x2 - x1
+            equal = min(_distance(y, x, 2 * side), _distance(y + side, x + side, 2 * side))
+            unequal = min(_distance(y + side, x, 2 * side), _distance(y, x + side, 2 * side))
+            statements.setdefault(equal, []).append((first, second, True))  # so near that they must differ
+            statements.setdefault(unequal, []).append((first, second, False))
+    choices = _Parities(len(pattern))
+    for _, nearest in sorted(statements.items()):
+        before = choices.copy()
+        if not all(choices.state(first, second, differ) for first, second, differ in nearest):
+            return before.values()
+    return choices.values()
+
+
+class _Parities:
+    """A union-find over booleans: which of them are known to be equal, and which to differ."""
+
+    def __init__(self, count: int) -> None:
+        self.parent, self.differs = list(range(count)), [False] * count
+
+    def copy(self) -> "_Parities":
+        other = _Parities(0)
+        other.parent, other.differs = self.parent.copy(), self.differs.copy()
+        return other
+
+    def find(self, item: int) -> tuple[int, bool]:
+        """The first item that this one is linked with, and whether they differ."""
+        differs = False
+        while self.parent[item] != item:
+            differs ^= self.differs[item]
+            item = self.parent[item]
+        return item, differs
+
+    def state(self, first: int, second: int, differ: bool) -> bool:
+        """Adds a statement; false if it contradicts the earlier ones."""
+        (one, a), (two, b) = self.find(first), self.find(second)
+        if one == two:
+            return a ^ b == differ
+        low, high = sorted((one, two))
+        self.parent[high], self.differs[high] = low, a ^ b ^ differ
+        return True
+
+    def values(self) -> list[int]:
+        """The lexicographically first values that satisfy all statements."""
+        return [int(self.find(item)[1]) for item in range(len(self.parent))]
+
+
+def _spread(pattern: Sequence[Position], side: int, step: int) -> tuple[Sampler, ...]:
+    """Samplers for a stride that is no power of two: each submap in turn takes the one farthest from the rest.
+
+    The candidates are the straight lines through the window, rows i to columns a·i + b (for stride 3 these
+    are all six n-rooks samplers). One sample after another improves until none can; good, not proven best.
+    """
+    lines = [
+        tuple((i, (a * i + b) % step) for i in range(step))
+        for a in range(1, step)
+        if gcd(a, step) == 1
+        for b in range(step)
+    ]
+    chosen = [lines[0]] * len(pattern)
+
+    def crowding(index: int, line: Sampler) -> tuple[int, int]:
+        """Negative distance to the nearest sample, and how many are that near."""
+        y, x = pattern[index]
+        near = [
+            _distance(y + side * dy - v - side * ey, x + side * dx - u - side * ex, side * step)
+            for dy, dx in line
+            for other, (v, u) in enumerate(pattern)
+            for ey, ex in (line if other == index else chosen[other])
+            if other != index or (dy, dx) != (ey, ex)
+        ]
+        return -min(near), near.count(min(near))
+
+    improved = True
+    while improved:
+        improved = False
+        for index in range(len(pattern)):
+            best = min(lines, key=lambda line: crowding(index, line))
+            if crowding(index, best) < crowding(index, chosen[index]):
+                chosen[index], improved = best, True
+    return tuple(chosen)
+
+
+def _side(path: Sequence[int]) -> int:
+    side = 1
+    for step in path:
+        side *= step
+    return side
+
+
+def _distance(y: int, x: int, side: int) -> int:
+    """Squared distance on a torus."""
+    y, x = y % side, x % side
+    return min(y, side - y) ** 2 + min(x, side - x) ** 2

@@ -1,0 +1,95 @@
+"""The files in a run's folder that say what was run and what came of it."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from ccnn.errors import UserError
+
+_PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
+
+
+def begin(folder: Path, config: DictConfig, overrides: Sequence[str], conversion: str | None) -> None:
+    """Writes what is needed to know and repeat a run, before its training begins.
+
+    Args:
+        folder: the run's folder, made if it does not exist.
+        config: the configuration; saved with all references resolved.
+        overrides: what was typed.
+        conversion: the report of the conversion, None for a plain network.
+
+    Raises:
+        UserError: the folder holds a run already, or cannot be written.
+    """
+    if (folder / "config.yaml").exists():
+        raise UserError(f"{folder}: holds a run already, which is left as it is; choose another hydra.run.dir.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(config, folder / "config.yaml", resolve=True)
+        OmegaConf.save(OmegaConf.create(list(overrides)), folder / "overrides.yaml")
+        write_json(folder / "environment.json", environment(config.seed))
+        if conversion is not None:
+            (folder / "conversion.txt").write_text(conversion + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{folder}: the run's folder cannot be written: {error}.") from error
+
+
+def discard(folder: Path) -> None:
+    """Removes what Hydra made for a run that never began; a folder that holds anything else stays."""
+    if (folder / "config.yaml").exists() or not folder.is_dir():
+        return
+    if all(path.name in ("train.log", "multirun.yaml") for path in folder.iterdir()):
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a file that is either complete or not there, whatever happens meanwhile."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def environment(seed: int) -> dict[str, Any]:
+    """Describes the machine and the program: versions, commit, device, threads, seed, date."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    return {
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "seed": seed,
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "git": _git(),
+        "platform": platform.platform(),
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda else [],
+        "cuda": torch.version.cuda if cuda else None,
+    }
+
+
+def _git() -> dict[str, Any] | None:
+    """The commit of this program and whether files differ from it; None outside of a git checkout."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,41 @@
+"""Fixtures that compose the real configuration, shrunk to seconds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from experiments import SMALL, Compose, Run
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+
+import ccnn.run_name  # registers the resolver that conf/config.yaml needs  # noqa: F401
+from ccnn.explain import CONF
+
+
+@pytest.fixture
+def compose() -> Iterator[Compose]:
+    """Composes conf/config.yaml with overrides, as the command line does."""
+
+    def compose_config(*overrides: str) -> DictConfig:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return hydra_compose("config", overrides=list(overrides))
+
+    yield compose_config
+    GlobalHydra.instance().clear()
+
+
+@pytest.fixture
+def run(compose: Compose, tmp_path: Path) -> Iterator[Run]:
+    """Runs a small experiment on the digits in `tmp_path / folder`; returns its metrics."""
+    from ccnn.experiment import run as run_experiment
+
+    def run_small(*overrides: str, folder: str = "run") -> dict[str, Any]:
+        return run_experiment(compose(*SMALL, *overrides), tmp_path / folder, overrides)
+
+    yield run_small
+    torch.use_deterministic_algorithms(False)  # the Trainer leaves it on

@@ -1,0 +1,96 @@
+import pytest
+import torch
+from torch import Tensor
+from torchvision.transforms import functional as reference
+
+from ccnn.data import Augmentation, normalise
+from ccnn.data.augment import Draws
+from ccnn.errors import UserError
+
+
+def random_images(count: int, channels: int, size: int) -> Tensor:
+    """Without zeros, so that what comes from outside is told apart."""
+    generator = torch.Generator().manual_seed(count + size)
+    return torch.randint(1, 256, (count, channels, size, size), generator=generator, dtype=torch.uint8)
+
+
+def by_torchvision(image: Tensor, draws: Draws, index: int, augmentation: Augmentation) -> Tensor:
+    """One image at a time, with torchvision's functions: rotation, crop, flip."""
+    size = image.shape[-1]
+    if augmentation.rotation:
+        image = reference.rotate(image, float(draws.angles[index]), fill=[0.0] * len(image))
+    if augmentation.crop_padding:
+        image = reference.pad(image, [augmentation.crop_padding])
+        image = reference.crop(image, int(draws.tops[index]), int(draws.lefts[index]), size, size)
+    return reference.hflip(image) if draws.flips[index] else image
+
+
+@pytest.mark.parametrize("size", [16, 28, 32, 7])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        Augmentation(crop_padding=4, flip=True, rotation=0.0),
+        Augmentation(crop_padding=2, flip=False, rotation=0.0),
+        Augmentation(crop_padding=0, flip=True, rotation=0.0),
+        Augmentation(crop_padding=0, flip=False, rotation=15.0),
+        Augmentation(crop_padding=2, flip=True, rotation=180.0),
+    ],
+)
+def test_every_image_is_transformed_exactly_as_by_torchvision(
+    augmentation: Augmentation, channels: int, size: int
+) -> None:
+    images = random_images(40, channels, size)
+    draws = augmentation.draw(40, torch.Generator().manual_seed(1))
+    expected = torch.stack([by_torchvision(x, draws, i, augmentation) for i, x in enumerate(images)])
+    before = images.clone()
+    actual = augmentation(images, torch.Generator().manual_seed(1))
+    assert actual.dtype == torch.uint8
+    assert torch.equal(actual, expected)
+    assert not torch.equal(actual, images)
+    assert torch.equal(images, before), "the data set itself must stay as it is"
+
+
+def test_no_augmentation_changes_nothing() -> None:
+    images = random_images(10, 3, 32)
+    assert torch.equal(Augmentation(0, False, 0.0)(images, torch.Generator()), images)
+
+
+def test_draws_are_uniform_and_independent() -> None:
+    count = 90_000
+    draws = Augmentation(crop_padding=4, flip=True, rotation=15.0).draw(count, torch.Generator().manual_seed(0))
+    cells = (draws.tops * 9 + draws.lefts) * 2 + draws.flips
+    counts = cells.bincount(minlength=162).double()
+    expected = count / 162
+    chi_square = ((counts - expected) ** 2 / expected).sum()
+    assert chi_square < 233  # 99.99 % of chi-square with 161 degrees of freedom
+    assert draws.angles.abs().max() <= 15
+    deciles = ((draws.angles + 15) / 3).long().bincount(minlength=10).double()
+    assert ((deciles - count / 10) ** 2 / (count / 10)).sum() < 34  # 99.99 % with 9 degrees of freedom
+    correlations = torch.corrcoef(torch.stack([each.double() for each in draws])) - torch.eye(4)
+    assert correlations.abs().max() < 4.5 / count**0.5
+
+
+def test_the_generator_alone_decides() -> None:
+    images, augmentation = random_images(50, 1, 28), Augmentation(2, True, 15.0)
+    first = augmentation(images, torch.Generator().manual_seed(7))
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    assert torch.equal(augmentation(images, torch.Generator().manual_seed(7)), first)
+    assert not torch.equal(augmentation(images, torch.Generator().manual_seed(8)), first)
+    assert torch.equal(torch.get_rng_state(), state), "the global generator is not drawn from"
+
+
+@pytest.mark.parametrize("arguments", [{"crop_padding": -1}, {"rotation": -1.0}, {"rotation": 200.0}])
+def test_impossible_parameters_are_refused(arguments: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=f"data.augmentation.{next(iter(arguments))} is -?[12]"):
+        Augmentation(**{"crop_padding": 0, "flip": False, "rotation": 0.0, **arguments})  # type: ignore[arg-type]
+
+
+def test_normalisation_is_torchvisions() -> None:
+    images = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).repeat(2, 3, 1, 1)
+    mean, std = [0.5071, 0.4867, 0.4408], [0.2675, 0.2565, 0.2761]
+    expected = reference.normalize(images.double() / 255, mean, std)
+    actual = normalise(images, mean, std)
+    assert actual.dtype == torch.float32
+    torch.testing.assert_close(actual.double(), expected, rtol=0, atol=1e-6)

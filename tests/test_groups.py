@@ -1,0 +1,42 @@
+"""Every choice of every group of conf/ is valid and can be built."""
+
+from pathlib import Path
+
+import pytest
+from experiments import Compose
+from hydra.utils import instantiate
+
+from ccnn.config import validate
+from ccnn.experiment import build
+from ccnn.explain import CONF
+from ccnn.targets import validate_targets
+
+GROUPS = sorted(
+    f"{path.parent.name}={path.stem}"
+    for path in CONF.glob("*/*.yaml")
+    if path.parent.name not in ("hydra", "experiment") and not path.stem.startswith("_")
+)
+
+
+@pytest.mark.parametrize("choice", GROUPS)
+def test_every_choice_of_every_group_is_valid_and_instantiates(
+    choice: str, compose: Compose, tmp_path: Path
+) -> None:
+    config = compose(choice, f"output_dir={tmp_path}")
+    validate(config)
+    validate_targets(config)
+    group = choice.split("=")[0]
+    if group in ("callbacks", "logger"):
+        assert all(build(config[group], name) for name in config[group])
+    elif group in ("model", "optimizer", "scheduler"):
+        assert build(config, group)
+    elif group == "trainer" and choice != "trainer=gpu":
+        assert instantiate(config.trainer, logger=False).max_epochs == config.data.recipe.max_epochs
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_is_valid(path: Path, compose: Compose) -> None:
+    config = compose(f"experiment={path.stem}")
+    validate(config)
+    validate_targets(config)

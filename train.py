@@ -1,0 +1,32 @@
+"""Trains and tests one network as the configuration in conf/ says: `python train.py --help`."""
+
+import os
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from ccnn.command_line import attempt, attempt_job
+from ccnn.config import validate
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def job(config: DictConfig) -> None:
+    """Runs one experiment in the folder that Hydra made for it."""
+    launch = HydraConfig.get()
+    folder = Path(launch.runtime.output_dir)
+
+    def experiment() -> None:
+        validate(config)
+        from ccnn.experiment import run  # takes seconds to import, so only for a valid configuration
+
+        run(config, folder, launch.overrides.task)
+
+    attempt_job(experiment, folder, debug=config.get("debug") is True)
+
+
+if __name__ == "__main__":
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra leaves its errors to us
+    attempt(job, debug="debug=true" in sys.argv)

@@ -60,7 +60,8 @@ class ConversionReport:
     submaps: int = 1
 
     def __str__(self) -> str:
-        lines = [f"{len(self.layers)} layers converted, sampling={self.sampling}, input {_size(self.input_size)}"]
+        count = "1 layer" if len(self.layers) == 1 else f"{len(self.layers)} layers"
+        lines = [f"{count} converted, sampling={self.sampling}, input {_size(self.input_size)}"]
         levels: dict[tuple[Any, ...], list[str]] = {}
         for layer in self.layers:
             levels.setdefault((*layer.submaps, layer.size, layer.stride), []).append(layer.name or "(the model)")

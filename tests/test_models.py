@@ -1,17 +1,15 @@
 """The paper's networks: their size, and that each works with each data set, converted or not."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
+from experiments import Compose
 from torch import nn
 
 import ccnn
+from ccnn.experiment import build
+from ccnn.explain import CONF
 from ccnn.models import TINY, VGG, resnet, toy
 
-CONF = Path(__file__).parent.parent / "conf"
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 DATA = sorted(path.stem for path in (CONF / "data").glob("[!_]*.yaml"))
 
@@ -54,18 +52,17 @@ def test_unknown_depths_are_refused() -> None:
         VGG(12)
 
 
-def composed(name: str, data: str) -> tuple[nn.Module, tuple[int, int, int], int]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", [f"model={name}", f"data={data}"])
+def composed(name: str, data: str, compose: Compose) -> tuple[nn.Module, tuple[int, int, int], int]:
+    config = compose(f"model={name}", f"data={data}")
     size = (config.data.channels, config.data.image_size, config.data.image_size)
-    return instantiate(config.model).eval(), size, config.data.num_classes
+    return build(config, "model").eval(), size, config.data.num_classes
 
 
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("name", MODELS)
-def test_every_model_takes_every_data_set(name: str, data: str) -> None:
+def test_every_model_takes_every_data_set(name: str, data: str, compose: Compose) -> None:
     with torch.device("meta"):  # shapes alone: numbers take minutes for all pairs
-        model, size, classes = composed(name, data)
+        model, size, classes = composed(name, data, compose)
         x = torch.empty(2, *size)
         assert model(x).shape == (2, classes)
         assert ccnn.convert(model, size, "lattice")(x).shape == (2, classes)
@@ -73,8 +70,8 @@ def test_every_model_takes_every_data_set(name: str, data: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
-def test_every_model_gives_finite_numbers_on_the_smallest_images(name: str) -> None:
-    model, size, classes = composed(name, "digits")
+def test_every_model_gives_finite_numbers_on_the_smallest_images(name: str, compose: Compose) -> None:
+    model, size, classes = composed(name, "digits", compose)
     out = ccnn.convert(model, size)(torch.randn(2, *size))
     assert out.shape == (2, classes)
     assert out.isfinite().all()

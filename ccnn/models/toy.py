@@ -19,7 +19,12 @@ def toy(in_channels: int = 1, num_classes: int = 10, dropout: float = 0.2, depth
             parameters. In a network that is not converted, both slices of the kernel see the one map.
 
     Shape: (N, in_channels, H, W) → (N, num_classes), for any H, W.
+
+    Raises:
+        ValueError: for a depth below 1.
     """
+    if depth < 1:
+        raise ValueError(f"depth: expected at least 1, got {depth}")
     widths = (in_channels, 32, 32, 45, 45, 64)
     layers: dict[str, nn.Module] = {}
     for i, (before, after) in enumerate(pairwise(widths), start=1):

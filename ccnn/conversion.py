@@ -3,14 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+from torch import nn
 
-from ccnn.dry_run import ConversionError, Plan, plan
+from ccnn.dry_run import ConversionError
+from ccnn.functional import FunctionalPools
 from ccnn.joint import Joint
-from ccnn.layers import Multisampling, strides
+from ccnn.merge import MergeOutputs
+from ccnn.multisampling import Multisampling, strides
+from ccnn.plan import Plan, plan
+from ccnn.rules import become
 from ccnn.samplers import Sampling, resolve
-from ccnn.submaps import merge
 
 __all__ = ["ConversionError", "ConversionReport", "ConvertedLayer", "conversion_report", "convert"]
 
@@ -41,7 +43,7 @@ class ConversionReport:
     """What `convert` did to a network; `str()` tells it in a few lines.
 
     Attributes:
-        sampling: name of the sampling method.
+        sampling: the sampling method.
         input_size: (C, H, W) of the dry run.
         layers: the multisampling layers, in the order of the network.
         joint: layers that see all submaps of a feature map at once.
@@ -51,7 +53,7 @@ class ConversionReport:
         submaps: the number of submaps that are merged.
     """
 
-    sampling: str
+    sampling: Sampling
     input_size: tuple[int, int, int]
     layers: tuple[ConvertedLayer, ...]
     joint: tuple[str, ...] = ()
@@ -76,34 +78,6 @@ class ConversionReport:
             place = "the network's output" if self.merge == "output" else f"the input of {self.merge!r}"
             lines.append(f"  {self.submaps} submaps merged at {place}")
         return "\n".join(lines)
-
-
-class _MergeInput:
-    """A forward pre-hook of the head: averages the submaps of its first argument."""
-
-    def __init__(self, submaps: int) -> None:
-        self.submaps = submaps
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (merge(args[0], self.submaps), *args[1:])
-
-
-class _MergeOutputs:
-    """A forward hook of the whole network: averages the submaps of those outputs that still have some."""
-
-    def __init__(self, submaps: dict[bool, dict[int, int]]) -> None:
-        self.submaps = submaps
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        folded = self.submaps.get(module.training, {})
-        leaves, structure = pytree.tree_flatten(output)
-        place = -1
-        for i, leaf in enumerate(leaves):
-            if isinstance(leaf, Tensor):
-                place += 1
-                if place in folded:
-                    leaves[i] = merge(leaf, folded[place])
-        return pytree.tree_unflatten(leaves, structure)
 
 
 def convert(model: _Model, input_size: tuple[int, int, int], sampling: str | Sampling = "naive") -> _Model:
@@ -136,11 +110,11 @@ def convert(model: _Model, input_size: tuple[int, int, int], sampling: str | Sam
             raise ValueError(f"input_size: expected (channels, height, width), got {input_size!r}")
     chosen = resolve(sampling)
     if (done := vars(model).get("_conversion")) is not None:
-        if done.sampling == chosen.name:
+        if done.sampling == chosen:
             return model
         raise ConversionError(
-            f"convert: the model is converted already, with sampling={done.sampling!r}; "
-            f"convert a plain network to get sampling={chosen.name!r}"
+            f"convert: the model is converted already, with sampling='{done.sampling}'; convert a "
+            f"plain network to get '{chosen}'"
         )
     _apply(model, plan(model, size, chosen), chosen, size)
     return model
@@ -159,40 +133,50 @@ def conversion_report(model: nn.Module) -> ConversionReport:
 
 
 def _apply(model: nn.Module, planned: Plan, sampling: Sampling, input_size: tuple[int, int, int]) -> None:
-    converted, joint = [], []
     modules = dict(model.named_modules())
+    original = {name: type(module).__name__ for name, module in modules.items()}
+    for owner, pools in planned.pools.items():
+        become(modules[owner], FunctionalPools)
+        modules[owner].__dict__["pools"] = [pool and _without_hooks(pool) for pool in pools]
+    converted, joint = [], []
     for name, dry in planned.layers.items():
-        visits = planned.visits.get(name, [])
-        module, kind = modules[name], type(modules[name]).__name__
-        if isinstance(dry, Joint):
-            if not visits or visits[0].submaps == 1:
-                continue
-            module.__class__ = type(dry)
-            module.submaps = dry.submaps
-            joint.append(name)
-        elif isinstance(dry, Multisampling):
-            if not visits:
-                planned.traditional[name] = "never called in the dry run"
-                continue
-            module.__class__ = type(dry)
-            assert isinstance(module, Multisampling)
-            module.set_submaps(dry.submaps, dry.samplers, dry.method)
-            stride, _ = strides(dry)
+        if name in modules and (isinstance(dry, Multisampling) or max(dry.submaps, dry.submaps_training) > 1):
+            become(modules[name], type(dry))
+            for setting in _SETTINGS:
+                if setting in vars(dry):
+                    setattr(modules[name], setting, getattr(dry, setting))
+            if isinstance(dry, Joint):
+                joint.append(name)
+        if isinstance(dry, Multisampling):
+            kind = original.get(name, "functional")
+            visits = planned.visits.get(name, [])
             converted += [
-                ConvertedLayer(name, kind, stride, (visit.submaps, visit.submaps_out), visit.size_out)
+                ConvertedLayer(name, kind, strides(dry)[0], (visit.submaps, visit.submaps_out), visit.size_out)
                 for visit in visits
-                if stride > 1
             ]
-    merged_at, submaps = planned.head, planned.head_submaps
+    merged_at, submaps = None, 1
     if planned.head is not None:
-        model.get_submodule(planned.head).register_forward_pre_hook(_MergeInput(submaps), prepend=True)
+        merged_at, hook = planned.head
+        submaps = hook.submaps
+        modules[merged_at].register_forward_pre_hook(hook, prepend=True)
     if any(planned.outputs.values()):
-        model.register_forward_hook(_MergeOutputs(planned.outputs), prepend=True)
+        model.register_forward_hook(MergeOutputs(planned.outputs), prepend=True)
         if merged_at is None:
             merged_at, submaps = "output", max(planned.outputs[False].values(), default=1)
-    vars(model)["_conversion"] = ConversionReport(
-        sampling.name, input_size, tuple(converted), tuple(joint), planned.traditional, merged_at, submaps
+    if planned.draws is not None:
+        model.register_forward_pre_hook(planned.draws, prepend=True)
+    model.__dict__["_conversion"] = ConversionReport(
+        sampling, input_size, tuple(converted), tuple(joint), planned.traditional, merged_at, submaps
     )
+
+
+_SETTINGS = ("submaps", "submaps_training", "samplers", "method", "border", "draws", "path", "_runs")
+
+
+def _without_hooks(pool: Multisampling) -> Multisampling:
+    pool._forward_pre_hooks.clear()
+    pool._forward_hooks.clear()
+    return pool
 
 
 def _size(size: tuple[int, ...]) -> str:

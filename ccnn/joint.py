@@ -4,13 +4,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ccnn.draws import Folded
 from ccnn.submaps import fold, unfold
 
 
-class Joint(nn.Module):
+class Joint(Folded, nn.Module):
     """What the layers share that see all submaps of a feature map at once."""
-
-    submaps: int
 
     @classmethod
     def applies(cls, module: nn.Module) -> bool:
@@ -37,8 +36,9 @@ class _JointPool(Joint):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        joint = self._pool(unfold(x, self.submaps))
-        return fold(joint.expand(self.submaps, -1, -1, -1, -1))
+        submaps = self.submaps_now
+        joint = self._pool(unfold(x, submaps))
+        return fold(joint.expand(submaps, -1, -1, -1, -1))
 
 
 class JointAdaptiveAvgPool2d(_JointPool, nn.AdaptiveAvgPool2d):
@@ -70,6 +70,6 @@ class JointDropout2d(Joint, nn.Dropout2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0.0:
             return x
-        maps = unfold(x, self.submaps)
+        maps = unfold(x, self.submaps_now)
         mask = F.dropout2d(torch.ones_like(maps[0, :, :, :1, :1]), self.p)
         return fold(maps * mask)

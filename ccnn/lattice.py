@@ -34,28 +34,46 @@ def lattice(strides: tuple[int, ...]) -> tuple[Sampler, ...]:
     Args:
         strides: of the multisampling steps on the way from the input, the layer's own last.
     """
-    path = _steps(strides[:-1])
+    path = binary_steps(strides[:-1])
     submaps = len(_pattern(path))
-    samplers: list[list[Position]] = [[(0, 0)] for _ in range(submaps)]
+    steps: list[tuple[Sampler, ...]] = []
+    for step in binary_steps(strides[-1:]):
+        steps.append(_choose(path, step))
+        path = (*path, step)
+    return tuple(_compose(steps, submaps, submap) for submap in range(submaps))
+
+
+def compose(steps: Sequence[Sampler]) -> Sampler:
+    """The sampler of one window that keeps what a sequence of steps keeps, in the order of their submaps."""
+    return _compose([(step,) * _number(steps[:i]) for i, step in enumerate(steps)], 1, 0)
+
+
+def _number(steps: Sequence[Sampler]) -> int:
+    number = 1
+    for step in steps:
+        number *= len(step)
+    return number
+
+
+def _compose(steps: Sequence[Sequence[Sampler]], submaps: int, submap: int) -> Sampler:
+    """As `compose`, for one of the entering submaps; a step has a sampler for each submap at its input."""
+    positions: list[Position] = [(0, 0)]
     scale = 1
-    for step in _steps(strides[-1:]):
-        chosen = _choose(path, step)
-        samplers = [
-            [
-                (
-                    y + scale * chosen[inner * submaps + submap][kept][0],
-                    x + scale * chosen[inner * submaps + submap][kept][1],
-                )
-                for kept in range(step)
-                for inner, (y, x) in enumerate(sampler)
-            ]
-            for submap, sampler in enumerate(samplers)
+    for samplers in steps:
+        positions = [
+            (
+                y + scale * samplers[inner * submaps + submap][kept][0],
+                x + scale * samplers[inner * submaps + submap][kept][1],
+            )
+            for kept in range(len(samplers[0]))
+            for inner, (y, x) in enumerate(positions)
         ]
-        path, scale = (*path, step), scale * step
-    return tuple(map(tuple, samplers))
+        scale *= 2
+    return tuple(positions)
 
 
-def _steps(strides: Sequence[int]) -> tuple[int, ...]:
+def binary_steps(strides: Sequence[int]) -> tuple[int, ...]:
+    """The strides with each 2ⁿ replaced by n steps of 2."""
     return tuple(
         step
         for stride in strides
@@ -139,19 +157,23 @@ class _Parities:
         return [int(self.find(item)[1]) for item in range(len(self.parent))]
 
 
+def lines(side: int) -> list[Sampler]:
+    """The n-rooks samplers that are straight lines: row i keeps column a·i + b. For side 3 these are all six."""
+    return [
+        tuple((i, (a * i + b) % side) for i in range(side))
+        for a in range(1, side)
+        if gcd(a, side) == 1
+        for b in range(side)
+    ]
+
+
 def _spread(pattern: Sequence[Position], side: int, step: int) -> tuple[Sampler, ...]:
     """Samplers for a stride that is no power of two: each submap in turn takes the one farthest from the rest.
 
-    The candidates are the straight lines through the window, rows i to columns a·i + b (for stride 3 these
-    are all six n-rooks samplers). One sample after another improves until none can; good, not proven best.
+    One submap after another improves until none can; good, not proven best.
     """
-    lines = [
-        tuple((i, (a * i + b) % step) for i in range(step))
-        for a in range(1, step)
-        if gcd(a, step) == 1
-        for b in range(step)
-    ]
-    chosen = [lines[0]] * len(pattern)
+    candidates = lines(step)
+    chosen = [candidates[0]] * len(pattern)
 
     def crowding(index: int, line: Sampler) -> tuple[int, int]:
         """Negative distance to the nearest sample, and how many are that near."""
@@ -169,7 +191,7 @@ def _spread(pattern: Sequence[Position], side: int, step: int) -> tuple[Sampler,
     while improved:
         improved = False
         for index in range(len(pattern)):
-            best = min(lines, key=lambda line: crowding(index, line))
+            best = min(candidates, key=lambda line: crowding(index, line))
             if crowding(index, best) < crowding(index, chosen[index]):
                 chosen[index], improved = best, True
     return tuple(chosen)

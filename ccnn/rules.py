@@ -1,16 +1,14 @@
 """Rules: what each layer of a plain network becomes when the network is converted."""
 
+from typing import Any
+
 from torch import nn
 
 from ccnn.joint import Joint, JointAdaptiveAvgPool2d, JointAdaptiveMaxPool2d, JointDropout2d
-from ccnn.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredMaxPool2d, Multisampling
+from ccnn.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredLPPool2d, CheckeredMaxPool2d
+from ccnn.multisampling import Multisampling
 
-MULTISAMPLING: dict[type[nn.Module], type[Multisampling]] = {
-    nn.Conv2d: CheckeredConv2d,
-    nn.MaxPool2d: CheckeredMaxPool2d,
-    nn.AvgPool2d: CheckeredAvgPool2d,
-}
-"""What each strided layer becomes."""
+_Key = type[nn.Module] | str
 
 JOINT: dict[type[nn.Module], type[Joint]] = {
     nn.AdaptiveAvgPool2d: JointAdaptiveAvgPool2d,
@@ -18,3 +16,81 @@ JOINT: dict[type[nn.Module], type[Joint]] = {
     nn.Dropout2d: JointDropout2d,
 }
 """What each layer that mixes a whole feature map becomes."""
+
+_MULTISAMPLING: dict[_Key, type[Multisampling]] = {
+    nn.Conv2d: CheckeredConv2d,
+    nn.MaxPool2d: CheckeredMaxPool2d,
+    nn.AvgPool2d: CheckeredAvgPool2d,
+    nn.LPPool2d: CheckeredLPPool2d,
+}
+
+
+def register_rule(kind: _Key, rule: type[Multisampling]) -> None:
+    """Says what a type of strided layer becomes.
+
+    A converted layer has both classes, the rule's first: it keeps its attributes and parameters and runs the
+    rule's `forward`. For a convolution that pads or computes its kernel in a way of its own, subclass
+    `CheckeredConv2d` and override `_pad` or `_kernel`.
+
+    Args:
+        kind: the layer's class, or its dotted name where the library should not be imported for it.
+        rule: a subclass of `ccnn.multisampling.Multisampling`.
+
+    Raises:
+        TypeError: if the arguments are something else.
+
+    Example:
+        >>> class CheckeredReflected(ccnn.CheckeredConv2d):
+        ...     def _pad(self, x):
+        ...         return torch.nn.functional.pad(x, (1, 1, 1, 1), mode="reflect")
+        >>> ccnn.register_rule(ReflectedConv2d, CheckeredReflected)
+    """
+    if not isinstance(kind, str) and not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise TypeError(f"register_rule: expected a module class or its dotted name, got {kind!r}")
+    if not (isinstance(rule, type) and issubclass(rule, Multisampling)):
+        raise TypeError(f"register_rule: expected a subclass of Multisampling as the rule, got {rule!r}")
+    _MULTISAMPLING[kind] = rule
+
+
+def find_rule(module: nn.Module) -> tuple[type[Multisampling] | None, str]:
+    """The rule for a layer, and why it has none.
+
+    The rule of a base class counts only if the layer computes what the base class does.
+    """
+    kind = type(module)
+    for base in kind.__mro__:
+        rule = _MULTISAMPLING.get(base) or _MULTISAMPLING.get(f"{base.__module__}.{base.__qualname__}")
+        if rule is not None:
+            changed = [
+                n for n in ("forward", "_conv_forward") if getattr(kind, n, None) is not getattr(base, n, None)
+            ]
+            if not changed:
+                return rule, ""
+            return None, f"{kind.__qualname__} has a {changed[0]} of its own; see ccnn.register_rule"
+    return None, f"{kind.__qualname__} has no rule; see ccnn.register_rule"
+
+
+def become(module: nn.Module, rule: type[nn.Module]) -> None:
+    """Makes a module run a rule's forward; all else about it stays."""
+    if not isinstance(module, rule):
+        module.__class__ = rule if type(module) in rule.__bases__ else _both(rule, type(module))
+
+
+_BOTH: dict[tuple[type[nn.Module], type[nn.Module]], type[nn.Module]] = {}
+
+
+def _both(rule: type[nn.Module], kind: type[nn.Module]) -> type[nn.Module]:
+    """The class of a converted layer of a type that the rule was not written for."""
+
+    def __reduce_ex__(self: nn.Module, protocol: Any) -> tuple[Any, ...]:  # noqa: N807
+        return _blank, (rule, kind), self.__getstate__()
+
+    if (rule, kind) not in _BOTH:
+        members = {"__module__": rule.__module__, "__reduce_ex__": __reduce_ex__}
+        _BOTH[rule, kind] = type(rule.__name__, (rule, kind), members)
+    return _BOTH[rule, kind]
+
+
+def _blank(rule: type[nn.Module], kind: type[nn.Module]) -> nn.Module:
+    made = _both(rule, kind)
+    return made.__new__(made)

@@ -10,13 +10,16 @@ from reference import multisample_reference
 from torch import nn
 
 from ccnn.joint import JointAdaptiveAvgPool2d, JointAdaptiveMaxPool2d, JointDropout2d
-from ccnn.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredMaxPool2d, Multisampling
-from ccnn.rules import MULTISAMPLING
+from ccnn.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredMaxPool2d
+from ccnn.multisampling import Multisampling
+from ccnn.rules import become, find_rule
 from ccnn.samplers import COMPLEMENTARY, STANDARD, Assignment, Sampling
 
 
 def multisampling(plain: nn.Module, submaps: int, samplers: Assignment) -> Multisampling:
-    plain.__class__ = MULTISAMPLING[type(plain)]
+    rule, _ = find_rule(plain)
+    assert rule is not None
+    become(plain, rule)
     assert isinstance(plain, Multisampling)
     plain.set_submaps(submaps, samplers, "test")
     return plain
@@ -87,6 +90,15 @@ def test_average_pooling(data: st.DataObject) -> None:
         count_include_pad=data.draw(st.booleans()),
         divisor_override=data.draw(st.sampled_from([None, None, 3])),
     )
+    check(plain, 3, size, *data.draw(assignments(stride)))  # type: ignore[arg-type]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_power_average_pooling(data: st.DataObject) -> None:
+    stride, kernel = data.draw(st.integers(2, 4)), data.draw(pairs(1, 5))
+    size = tuple(k + data.draw(st.integers(0, 6)) for k in kernel)
+    plain = nn.LPPool2d(2, kernel, stride, data.draw(st.booleans()))
     check(plain, 3, size, *data.draw(assignments(stride)))  # type: ignore[arg-type]
 
 

@@ -1,0 +1,160 @@
+"""What all multisampling layers share: an operation runs at several positions of each stride×stride window."""
+
+from collections.abc import Callable
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ccnn.draws import Folded, Path
+from ccnn.samplers import Assignment, Position, Sampling, resolve
+from ccnn.submaps import fold, unfold
+
+Pair = tuple[int, int]
+Size = int | tuple[int, int]
+_Run = tuple[Position, int, int]
+
+
+def pair(value: Any) -> Pair:
+    """A size along both axes; PyTorch's layers take one number for both."""
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def strides(layer: nn.Module) -> Pair:
+    """The strides of a convolution or pooling along both axes."""
+    stride, kernel_size = (getattr(layer, name, None) for name in ("stride", "kernel_size"))
+    return pair(kernel_size if stride is None else stride)  # nn.LPPool2d keeps None
+
+
+class Multisampling(Folded, nn.Module):
+    """The base of multisampling layers.
+
+    Attributes:
+        samplers: one sampler per submap, or a single one for all of them.
+        method: name of the sampling method that chose them.
+        border: `zeros` or `replicate`: what a shifted window finds beyond the bottom and the right edge.
+        path: the layer's level, by which it finds its samplers in `draws`.
+    """
+
+    samplers: Assignment
+    method: str
+    border: str = "zeros"
+    path: Path = ()
+    _runs: tuple[_Run, ...]
+
+    def set_submaps(self, submaps: int, samplers: Assignment, method: str) -> None:
+        """Tells the layer what it receives and which positions it keeps."""
+        if len(samplers) not in (1, submaps):
+            raise ValueError(f"expected one sampler or one for each of {submaps} submaps, got {len(samplers)}")
+        self.submaps = self.submaps_training = submaps
+        self.samplers, self.method, self._runs = samplers, method, _runs(samplers)
+
+    def _set_sampling(self, submaps: int, sampling: str | Sampling, stride: Size) -> None:
+        """For layers built by hand, where all steps before have the layer's own stride."""
+        k, across = pair(stride)
+        chosen = resolve(sampling)
+        if submaps < 1:
+            raise ValueError(f"submaps: expected at least 1, got {submaps}")
+        if k != across:
+            raise ValueError(f"stride: multisampling needs the same stride on both axes, got {(k, across)}")
+        if chosen.draws:
+            raise ValueError(f"sampling: {chosen.name!r} draws for a whole network at once; use ccnn.convert")
+        samplers: Assignment = (((0, 0),),)
+        if k > 1:
+            if refusal := chosen.refuses(k):
+                raise ValueError(f"sampling: {refusal}")
+            steps, reached = 0, 1
+            while reached < submaps and chosen.kept(k) > 1:
+                steps, reached = steps + 1, reached * chosen.kept(k)
+            samplers = chosen.assignment((k,) * (steps + 1))
+        self.set_submaps(submaps, samplers, chosen.name)
+        self.border = chosen.border
+
+    @classmethod
+    def refuses(cls, module: nn.Module) -> str | None:
+        """Why a strided layer cannot become this one, or None."""
+        k, across = strides(module)
+        return None if k == across else f"stride ({k}, {across}) differs between the axes"
+
+    @property
+    def kept(self) -> int:
+        """Positions kept of each window; S submaps become S·kept."""
+        return len(self.samplers[0])
+
+    @property
+    def submaps_out(self) -> int:
+        """The number of submaps that the layer yields."""
+        return self.submaps * self.kept
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, submaps={self.submaps}→{self.submaps_out}, {self.method}"
+
+    def _sample(
+        self, x: Tensor, reach: Pair, border: float, operate: Callable[[Tensor, Position], Tensor]
+    ) -> Tensor:
+        """Runs `operate` once per run of submaps that share a position, on the input shifted to it.
+
+        One call per position rather than one call on all shifted inputs together: the shifted inputs are
+        then views of one tensor, and only that is kept for backward.
+
+        Args:
+            x: the padded input, (S·N, C, H, W).
+            reach: height and width that the unshifted grid of windows reads.
+            border: what a shifted grid finds beyond the bottom and the right edge, unless `replicate` is set.
+            operate: the layer's operation, strided, on a view of exactly `reach`.
+        """
+        runs, count = self._runs, len(self.samplers)
+        if self.draws is not None and self.draws.current is not None and self.path:
+            drawn = self.draws.current[self.path]
+            runs, count = _runs(drawn), len(drawn)
+        below = reach[0] + max(dy for (dy, _), *_ in runs) - x.shape[2]
+        right = reach[1] + max(dx for (_, dx), *_ in runs) - x.shape[3]
+        if below > 0 or right > 0:
+            beyond = (0, max(right, 0), 0, max(below, 0))
+            x = (
+                F.pad(x, beyond, mode="replicate")
+                if self.border == "replicate"
+                else F.pad(x, beyond, value=border)
+            )
+        maps = unfold(x, count)
+        return torch.cat(
+            [
+                operate(fold(maps[first:last])[:, :, dy : dy + reach[0], dx : dx + reach[1]], (dy, dx))
+                for (dy, dx), first, last in runs
+            ]
+        )
+
+
+def _runs(samplers: Assignment) -> tuple[_Run, ...]:
+    """Consecutive submaps that are evaluated at the same position, in the order of the output submaps."""
+    runs: list[_Run] = []
+    for kept in range(len(samplers[0])):
+        positions = [sampler[kept] for sampler in samplers]
+        for position, run in groupby(range(len(samplers)), key=positions.__getitem__):
+            submaps = list(run)
+            runs.append((position, submaps[0], submaps[-1] + 1))
+    return tuple(runs)
+
+
+def output_size(size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool) -> Pair:
+    """Height and width of a strided layer's output, by PyTorch's rule."""
+
+    def along(axis: int) -> int:
+        room = size[axis] + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1
+        if not ceil_mode:
+            return room // stride[axis] + 1
+        windows = -(-room // stride[axis]) + 1
+        # The last window must start inside the input or its left padding.
+        return windows - ((windows - 1) * stride[axis] >= size[axis] + padding[axis])
+
+    return along(0), along(1)
+
+
+def reach_of(windows: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> Pair:
+    """Height and width that a grid of windows reads."""
+    return (
+        (windows[0] - 1) * stride[0] + dilation[0] * (kernel[0] - 1) + 1,
+        (windows[1] - 1) * stride[1] + dilation[1] * (kernel[1] - 1) + 1,
+    )

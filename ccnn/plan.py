@@ -1,0 +1,315 @@
+"""The plan of a conversion: which layers change, and the number of submaps that each of them receives."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ccnn.draws import Draws, Path
+from ccnn.dry_run import (
+    IMAGES,
+    ConversionError,
+    InputSize,
+    SeenApartError,
+    Survey,
+    Watch,
+    explained,
+    outputs,
+    skeleton,
+    survey,
+)
+from ccnn.functional import FunctionalPools, pool_name
+from ccnn.joint import Joint
+from ccnn.merge import MergeInput
+from ccnn.multisampling import Multisampling, strides
+from ccnn.rules import JOINT, become, find_rule
+from ccnn.samplers import Sampling
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What a multisampling layer was seen to do: the submaps it receives and yields, its output's (H, W)."""
+
+    submaps: int
+    submaps_out: int
+    size_out: tuple[int, ...]
+
+
+@dataclass
+class Plan:
+    """What conversion changes, by layer name."""
+
+    layers: dict[str, Joint | Multisampling] = field(default_factory=dict)
+    """The layers that change, as converted, on the meta device; those that are never called are left out."""
+    pools: dict[str, list[Multisampling | None]] = field(default_factory=dict)
+    """The modules that pool in their own forward, and the layers that take the place of their calls."""
+    visits: dict[str, list[Visit]] = field(default_factory=dict)
+    """What the multisampling layers were seen to do; a module may be called at several levels."""
+    traditional: dict[str, str] = field(default_factory=dict)
+    """Layers that stay as they are though one might expect otherwise, and why."""
+    head: tuple[str, MergeInput] | None = None
+    """The module at whose input the submaps are merged, if the network has such a one."""
+    outputs: dict[bool, dict[int, int]] = field(default_factory=dict)
+    """In training and in evaluation: submaps of those outputs of the network that still have some."""
+    draws: Draws | None = None
+
+
+def plan(model: nn.Module, input_size: InputSize, sampling: Sampling) -> Plan:
+    """Plans the conversion of a model, which is not touched; neither is torch's generator.
+
+    Raises:
+        ConversionError: if the network does not run, has nothing to convert, or falls apart when converted.
+    """
+    with torch.random.fork_rng(devices=[]):
+        dry = skeleton(model)
+        plain = survey(dry, input_size)
+        rules, traditional = _choose(dry, plain, sampling)
+        while True:
+            trial = _Trial(copy.deepcopy(dry), rules, plain, dict(traditional), input_size, sampling)
+            try:
+                return trial.plan()
+            except SeenApartError as seen:
+                # A shared dropout or pooling that several levels call: plain, it treats each submap alone.
+                del rules[seen.name]
+                traditional[seen.name] = "called at several levels, so it treats each submap on its own"
+
+
+def _choose(
+    dry: nn.Module, plain: Survey, sampling: Sampling
+) -> tuple[dict[str, type[nn.Module] | None], dict[str, str]]:
+    """Which layers change and into what, None for functional poolings; which do not, and why."""
+    rules: dict[str, type[nn.Module] | None] = {}
+    traditional: dict[str, str] = dict(plain.functional)
+    candidates: dict[str, tuple[nn.Module, type[Multisampling] | None]] = {}
+    for name, module in dry.named_modules():
+        if isinstance(module, Multisampling):
+            if strides(module) != (1, 1):
+                raise ConversionError(
+                    f"convert: {name or 'the model'!r} is a multisampling layer already; convert the plain network"
+                )
+            rules[name] = type(module)
+        elif (joint := JOINT.get(type(module))) is not None:
+            if joint.applies(module):
+                rules[name] = joint
+        elif _strided(module):
+            rule, reason = find_rule(module)
+            reason = rule.refuses(module) or "" if rule else reason
+            if reason:
+                traditional[name] = reason
+            else:
+                candidates[name] = (module, rule)
+    candidates |= {name: (pool, None) for name, pool in _named_pools(plain.pools)}
+    for name, reason in _excluded({name: strides(m)[0] for name, (m, _) in candidates.items()}, plain, sampling):
+        traditional[name] = reason
+        del candidates[name]
+    return rules | {name: rule for name, (_, rule) in candidates.items()}, traditional
+
+
+def _strided(module: nn.Module) -> bool:
+    known = (
+        isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d | nn.LPPool2d)
+        or find_rule(module)[0] is not None
+    )
+    return known and strides(module) != (1, 1)
+
+
+def _named_pools(pools: dict[str, list[Multisampling | None]]) -> Iterator[tuple[str, Multisampling]]:
+    for owner, layers in pools.items():
+        for place, layer in enumerate(layers):
+            if layer is not None:
+                kind = "max_pool2d" if isinstance(layer, nn.MaxPool2d) else "avg_pool2d"
+                yield pool_name(owner, kind, place), layer
+
+
+def _excluded(candidates: dict[str, int], plain: Survey, sampling: Sampling) -> Iterator[tuple[str, str]]:
+    """The strided layers that the sampling leaves traditional, and why.
+
+    Raises:
+        ConversionError: for a glob that matches none of them.
+    """
+    for glob in (*sampling.only, *sampling.skip):
+        if not any(fnmatchcase(name, glob) for name in candidates):
+            raise ConversionError(
+                f"convert: no strided layer matches the name {glob!r}; there are {', '.join(candidates) or 'none'}"
+            )
+    sizes = sorted({plain.sizes[name] for name in candidates if name in plain.sizes}, reverse=True)
+    first = set(sizes[: sampling.skip_first])
+    for name, stride in candidates.items():
+        if sampling.only and not any(fnmatchcase(name, glob) for glob in sampling.only):
+            yield name, f"only {', '.join(sampling.only)}"
+        elif any(fnmatchcase(name, glob) for glob in sampling.skip):
+            yield name, f"skip {', '.join(sampling.skip)}"
+        elif plain.sizes.get(name) in first:
+            yield name, f"skip_first {sampling.skip_first}"
+        elif refusal := sampling.refuses(stride):
+            yield name, refusal
+
+
+class _Trial:
+    """Runs a skeleton with its layers replaced and tells each what it receives."""
+
+    def __init__(
+        self,
+        dry: nn.Module,
+        rules: dict[str, type[nn.Module] | None],
+        plain: Survey,
+        traditional: dict[str, str],
+        input_size: InputSize,
+        sampling: Sampling,
+    ) -> None:
+        self.dry, self.plain, self.input_size, self.sampling = dry, plain, input_size, sampling
+        self.result = Plan(traditional=traditional)
+        self.paths: dict[int, Path] = {1: ()}  # number of submaps → strides that led to it
+        self.calls: list[tuple[str, int, int]] = []  # name, dimensions and submaps of the input
+        self.merging: dict[str, MergeInput] = {}
+        self.watch = Watch(dry, self._call, self._return)
+        if sampling.draws:
+            self.result.draws = Draws(sampling)
+            dry.register_forward_pre_hook(self.result.draws)
+        for name, module in list(dry.named_modules()):
+            if (rule := rules.get(name)) is not None:
+                become(module, rule)
+                self._enlist(name, module)
+        for owner, pools in plain.pools.items():
+            kept = {name: copy.deepcopy(pool) for name, pool in _named_pools({owner: pools}) if name in rules}
+            if not kept:
+                continue
+            copies = [kept.get(pool_name(owner, kind, i)) for i, kind in enumerate(_kinds(pools))]
+            module = dry.get_submodule(owner)
+            become(module, FunctionalPools)
+            module.__dict__["pools"] = self.result.pools[owner] = copies
+            for name, pool in kept.items():
+                self.watch.also(name, pool)
+                self._enlist(name, pool)
+
+    def plan(self) -> Plan:
+        result = self.result
+        self._run(training=False)
+        result.outputs = self._place_merge()
+        result.layers = {name: layer for name, layer in result.layers.items() if hasattr(layer, "submaps")}
+        if not any(isinstance(layer, Multisampling) and layer.path for layer in result.layers.values()):
+            raise ConversionError(
+                "convert: nothing to convert, the network has no layer with a stride above 1 that can become a "
+                f"multisampling layer. Layers that stay traditional: {self._traditional()}."
+            )
+        return result
+
+    def _enlist(self, name: str, layer: Any) -> None:
+        self.result.layers[name] = layer
+        layer.draws = self.result.draws
+        if isinstance(layer, Multisampling):
+            layer.border = self.sampling.border
+
+    @property
+    def _drawing(self) -> bool:
+        return self.result.draws is not None and self.dry.training
+
+    def _call(self, name: str, module: nn.Module, x: Tensor) -> None:
+        submaps = x.shape[0] // IMAGES
+        self.calls.append((name, x.ndim, submaps))
+        layer = self.merging.get(name) if name in self.merging else self.result.layers.get(name)
+        if layer is None:
+            return
+        new = not hasattr(layer, "submaps")
+        if self._drawing and not new:
+            layer.submaps_training = submaps
+        elif isinstance(layer, Multisampling):
+            self._arrive(name, layer, submaps)
+        elif not new and layer.submaps != submaps and isinstance(layer, Joint):
+            raise SeenApartError(name)
+        else:
+            layer.submaps = layer.submaps_training = submaps
+
+    def _arrive(self, name: str, layer: Multisampling, submaps: int) -> None:
+        """Tells a multisampling layer, before it runs, what it receives and what it keeps."""
+        stride, _ = strides(layer)
+        samplers = layer.samplers if stride == 1 else ()
+        if stride > 1:
+            layer.path = (*self.paths.get(submaps, ()), stride)
+            samplers = self.sampling.assignment(layer.path)
+            self.paths.setdefault(submaps * len(samplers[0]), layer.path)
+            if self.result.draws is not None:
+                self.result.draws.paths.add(layer.path)
+        needs_number = len(samplers) > 1 or getattr(layer, "depth", 1) > 1 or self.sampling.draws
+        seen = {visit.submaps for visit in self.result.visits.get(name, [])} | {submaps}
+        if needs_number and len(seen) > 1:
+            raise ConversionError(
+                f"convert: {name!r} is called with {' and '.join(map(str, sorted(seen)))} submaps, and with "
+                f"sampling={self.sampling.name!r} each needs samplers of its own. Give each call a module of "
+                "its own, or use sampling='naive'."
+            )
+        try:
+            layer.set_submaps(submaps, samplers, self.sampling.name)
+        except ValueError as error:
+            raise ConversionError(f"convert: {name!r}: {error}") from error
+
+    def _return(self, name: str, module: nn.Module, output: Any) -> None:
+        layer = self.result.layers.get(name)
+        if isinstance(layer, Multisampling) and layer.path and isinstance(output, Tensor) and not self._drawing:
+            visit = Visit(layer.submaps, output.shape[0] // IMAGES, tuple(output.shape[2:]))
+            visits = self.result.visits.setdefault(name, [])
+            if visit not in visits:
+                visits.append(visit)
+
+    def _place_merge(self) -> dict[bool, dict[int, int]]:
+        """Merges at the first module that is called with a folded vector after the last folded map.
+
+        Where the network falls apart with that one (squeeze-and-excitation written with linear layers calls
+        such modules too), at the next.
+        """
+        last_map = max(
+            (i for i, (_, ndim, submaps) in enumerate(self.calls) if ndim == 4 and submaps > 1), default=-1
+        )
+        heads = list(dict.fromkeys(name for name, ndim, s in self.calls[last_map + 1 :] if ndim == 2 and s > 1))
+        failure: ConversionError | None = None
+        for name in heads:
+            hook = MergeInput()
+            hook.draws = self.result.draws
+            self.merging = {name: hook}
+            handle = self.dry.get_submodule(name).register_forward_pre_hook(hook)
+            self.result.visits = {}
+            try:
+                merged = {training: self._merged_outputs(training) for training in self.plain.modes}
+            except ConversionError as error:
+                failure = failure or error
+                handle.remove()
+            else:
+                self.result.head = name, hook
+                return merged
+        self.merging = {}
+        if failure is not None:
+            raise failure
+        return {training: self._merged_outputs(training) for training in self.plain.modes}
+
+    def _run(self, training: bool) -> list[Tensor]:
+        self.calls.clear()
+        self.watch.active.clear()
+        with explained(self.watch, self._traditional):
+            return outputs(self.dry.train(training), self.input_size)
+
+    def _merged_outputs(self, training: bool) -> dict[int, int]:
+        """Which outputs still hold submaps, by their place among the output's tensors."""
+        folded = {}
+        for place, output in enumerate(self._run(training)):
+            submaps, rest = divmod(output.shape[0], IMAGES) if output.ndim else (1, 0)
+            if rest or submaps < 1:
+                raise ConversionError(
+                    f"convert: output {place} of the network has {output.shape[0]} rows for {IMAGES} images; "
+                    "its submaps cannot be merged"
+                )
+            if submaps > 1:
+                folded[place] = submaps
+        return folded
+
+    def _traditional(self) -> str:
+        return (
+            "; ".join(f"{name or 'the model'} ({why})" for name, why in self.result.traditional.items()) or "none"
+        )
+
+
+def _kinds(pools: list[Multisampling | None]) -> list[str]:
+    return ["avg_pool2d" if isinstance(pool, nn.AvgPool2d) else "max_pool2d" for pool in pools]

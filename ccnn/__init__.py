@@ -9,26 +9,35 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ccnn.conversion import ConversionError, ConversionReport, conversion_report, convert
     from ccnn.cost import multiply_adds, parameters
-    from ccnn.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredMaxPool2d
+    from ccnn.joint import JointAdaptiveAvgPool2d, JointAdaptiveMaxPool2d, JointDropout2d
+    from ccnn.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredLPPool2d, CheckeredMaxPool2d
+    from ccnn.rules import register_rule
     from ccnn.samplers import Sampling
 
 __all__ = [
     "CheckeredAvgPool2d",
     "CheckeredConv2d",
+    "CheckeredLPPool2d",
     "CheckeredMaxPool2d",
     "ConversionError",
     "ConversionReport",
+    "JointAdaptiveAvgPool2d",
+    "JointAdaptiveMaxPool2d",
+    "JointDropout2d",
     "Sampling",
     "conversion_report",
     "convert",
     "multiply_adds",
     "parameters",
+    "register_rule",
 ]
 
 _HOMES = {
     "conversion": ("ConversionError", "ConversionReport", "conversion_report", "convert"),
     "cost": ("multiply_adds", "parameters"),
-    "layers": ("CheckeredAvgPool2d", "CheckeredConv2d", "CheckeredMaxPool2d"),
+    "joint": ("JointAdaptiveAvgPool2d", "JointAdaptiveMaxPool2d", "JointDropout2d"),
+    "layers": ("CheckeredAvgPool2d", "CheckeredConv2d", "CheckeredLPPool2d", "CheckeredMaxPool2d"),
+    "rules": ("register_rule",),
     "samplers": ("Sampling",),
 }
 

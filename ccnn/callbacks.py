@@ -15,14 +15,19 @@ from ccnn.classifier import Batch
 class Throughput(Callback):
     """Logs `system/images_per_second` in training, all processes together, and `system/peak_memory_mib`.
 
-    Validation does not count as training time. Peak memory is what tensors took on a GPU, and all that
-    the process took on a CPU, in either case since the beginning of the process.
+    Validation does not count as training time. Peak memory is what tensors took on a GPU during the run, and
+    all that the process ever took on a CPU: compare that only between runs of a process each.
     """
 
     def __init__(self) -> None:
         self._images = 0
         self._seconds = 0.0
         self._since = 0.0
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forgets what earlier jobs of a sweep took of a GPU's memory."""
+        if pl_module.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(pl_module.device)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""

@@ -17,6 +17,9 @@ from ccnn.seeds import derive_seed
 
 Batch = tuple[Tensor, Tensor]
 
+LOGGED = ("train/error", "train/loss", "val/error", "val/loss")
+"""What is known at the end of an epoch, for callbacks to monitor."""
+
 
 class ErrorRate(MulticlassAccuracy):
     """Wrongly classified images, in percent of all."""
@@ -101,6 +104,11 @@ class Classifier(pl.LightningModule):
         """Looks at the last loss of the epoch, so that broken weights are never scored as a result."""
         self._require_finite_loss()
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Notes the validation error that belongs to these weights."""
+        error = self.trainer.callback_metrics.get("val/error")
+        checkpoint["val_error"] = None if error is None else float(error)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Scores one batch of the validation split."""
         self._score("val", batch)
@@ -111,7 +119,7 @@ class Classifier(pl.LightningModule):
 
     def _score(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch
-        scores = self(images)
+        scores = self(images.to(self.dtype))  # trainer.precision=64-true and the like change the weights' type
         loss = F.cross_entropy(scores, labels)
         error: ErrorRate = getattr(self, f"{stage}_error")
         error(scores.detach(), labels)

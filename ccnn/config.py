@@ -48,7 +48,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a converted network samples."""
+    """How a converted network samples; the rest is checked against ccnn.Sampling."""
 
     name: str
 
@@ -94,6 +94,7 @@ def validate(config: DictConfig) -> None:
         UserError: one line for each mistake found.
     """
     problems = _augmentation(config) or _unresolved(config)
+    problems = problems or _not_nodes(config) + _no_result(config)
     problems = problems or _unknown(config) + _section(config, Config, "", referring=False)
     problems = problems or _section(config, Config, "", referring=True)
     if problems:
@@ -119,6 +120,32 @@ def _unresolved(config: DictConfig) -> list[str]:
     except OmegaConfBaseException as error:
         return [f"{error.full_key}: cannot be resolved: {str(error.msg).splitlines()[0]}."]
     return []
+
+
+def _not_nodes(config: DictConfig) -> list[str]:
+    """Each callback and logger is something to build, or null to leave it out."""
+    problems = []
+    for group in ("callbacks", "logger"):
+        nodes = _plain(config[group])
+        for name, node in nodes.items() if isinstance(nodes, dict) else ():
+            if node is not None and not (isinstance(node, dict) and "_target_" in node):
+                problems.append(f"{group}.{name}: expected a mapping with a _target_, or null, got {node!r}.")
+    return problems
+
+
+def _no_result(config: DictConfig) -> list[str]:
+    """Lightning's switches for debugging, with which a run would end in numbers that are no result."""
+    trainer, problems = config.trainer, []
+    for key in ("fast_dev_run", "overfit_batches", "barebones"):
+        if trainer.get(key):
+            problems.append(
+                f"trainer.{key}: gives no result; to try a run use "
+                "trainer.max_epochs=1 +trainer.limit_train_batches=5."
+            )
+    for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
+        if trainer.get(key) == 0:
+            problems.append(f"trainer.{key}: expected more than 0, or the run has no result, got 0.")
+    return problems
 
 
 def _missing(tree: Any, prefix: str) -> Iterator[str]:

@@ -8,11 +8,11 @@ from torch import nn
 from ccnn.dry_run import ConversionError
 from ccnn.functional import FunctionalPools
 from ccnn.joint import Joint
-from ccnn.merge import MergeOutputs
+from ccnn.merge import MergeOutputs, MergeReplaced
 from ccnn.multisampling import Multisampling, strides
 from ccnn.plan import Plan, plan
 from ccnn.rules import become
-from ccnn.samplers import Sampling, resolve
+from ccnn.samplers import Assignment, Sampling, resolve
 
 __all__ = ["ConversionError", "ConversionReport", "ConvertedLayer", "conversion_report", "convert"]
 
@@ -46,19 +46,21 @@ class ConversionReport:
         sampling: the sampling method.
         input_size: (C, H, W) of the dry run.
         layers: the multisampling layers, in the order of the network.
+        steps: stride and assignment of each level, as `ccnn.submaps.offsets` takes them.
         joint: layers that see all submaps of a feature map at once.
         traditional: layers that stayed as they were, and why.
-        merge: the module at whose input the submaps are averaged; `output` for the network's output, None
-            where a layer across submaps has left one only.
+        merge: the modules at whose input the submaps are averaged, and `output` for the network's outputs;
+            empty where a layer across submaps has left one only.
         submaps: the number of submaps that are merged.
     """
 
     sampling: Sampling
     input_size: tuple[int, int, int]
     layers: tuple[ConvertedLayer, ...]
+    steps: tuple[tuple[int, Assignment], ...] = ()
     joint: tuple[str, ...] = ()
     traditional: dict[str, str] = field(default_factory=dict)
-    merge: str | None = None
+    merge: tuple[str, ...] = ()
     submaps: int = 1
 
     def __str__(self) -> str:
@@ -74,8 +76,8 @@ class ConversionReport:
         if self.joint:
             lines.append(f"  see all submaps at once: {', '.join(self.joint)}")
         lines += [f"  left traditional: {name} ({why})" for name, why in self.traditional.items()]
-        if self.merge is not None:
-            place = "the network's output" if self.merge == "output" else f"the input of {self.merge!r}"
+        for name in self.merge:
+            place = "the network's output" if name == "output" else f"the input of {name!r}"
             lines.append(f"  {self.submaps} submaps merged at {place}")
         return "\n".join(lines)
 
@@ -108,6 +110,8 @@ def convert(model: _Model, input_size: tuple[int, int, int], sampling: str | Sam
             size = (channels, height, width)
         case _:
             raise ValueError(f"input_size: expected (channels, height, width), got {input_size!r}")
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"convert: expected a model (an nn.Module), got {model!r}")
     chosen = resolve(sampling)
     if (done := vars(model).get("_conversion")) is not None:
         if done.sampling == chosen:
@@ -147,6 +151,8 @@ def _apply(model: nn.Module, planned: Plan, sampling: Sampling, input_size: tupl
                     setattr(modules[name], setting, getattr(dry, setting))
             if isinstance(dry, Joint):
                 joint.append(name)
+            elif visits := planned.visits.get(name):
+                modules[name].__dict__["submaps"] = min(visit.submaps for visit in visits)
         if isinstance(dry, Multisampling):
             kind = original.get(name, "functional")
             visits = planned.visits.get(name, [])
@@ -154,20 +160,34 @@ def _apply(model: nn.Module, planned: Plan, sampling: Sampling, input_size: tupl
                 ConvertedLayer(name, kind, strides(dry)[0], (visit.submaps, visit.submaps_out), visit.size_out)
                 for visit in visits
             ]
-    merged_at, submaps = None, 1
-    if planned.head is not None:
-        merged_at, hook = planned.head
-        submaps = hook.submaps
-        modules[merged_at].register_forward_pre_hook(hook, prepend=True)
+    for name, hook in planned.heads.items():
+        modules[name].register_forward_pre_hook(hook, prepend=True)
+    submaps = max((hook.submaps for hook in planned.heads.values()), default=1)
     if any(planned.outputs.values()):
         model.register_forward_hook(MergeOutputs(planned.outputs), prepend=True)
-        if merged_at is None:
-            merged_at, submaps = "output", max(planned.outputs[False].values(), default=1)
+        submaps = max((submaps, *planned.outputs[False].values()))
+    elif planned.heads:
+        model.register_forward_hook(MergeReplaced(submaps), prepend=True)
+    places = (*planned.heads, *(("output",) if any(planned.outputs.values()) else ()))
     if planned.draws is not None:
         model.register_forward_pre_hook(planned.draws, prepend=True)
+        model.register_forward_hook(planned.draws.remember)
     model.__dict__["_conversion"] = ConversionReport(
-        sampling, input_size, tuple(converted), tuple(joint), planned.traditional, merged_at, submaps
+        sampling,
+        input_size,
+        tuple(converted),
+        _steps(planned),
+        tuple(joint),
+        planned.traditional,
+        places,
+        submaps,
     )
+
+
+def _steps(planned: Plan) -> tuple[tuple[int, Assignment], ...]:
+    """The deepest path through the network."""
+    deepest = max(planned.levels, key=len, default=())
+    return tuple((stride, planned.levels[deepest[: i + 1]]) for i, stride in enumerate(deepest))
 
 
 _SETTINGS = ("submaps", "submaps_training", "samplers", "method", "border", "draws", "path", "_runs")

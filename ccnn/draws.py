@@ -4,8 +4,10 @@ from random import Random
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
+from ccnn.lattice import binary_steps, compose_each
 from ccnn.samplers import Assignment, Sampling
 
 Path = tuple[int, ...]
@@ -17,15 +19,18 @@ class Draws:
 
     All draws of a forward pass come from one number of torch's generator, before anything else runs: so
     layers of one level agree, and gradient checkpointing finds the same draws when it runs a part again.
+    A stride of 4 is drawn as two steps of 2, so that it agrees with a branch that has these.
 
     Attributes:
-        current: the assignment of each level, None outside of training.
+        current: the assignment of each level, None outside of a pass in training.
+        last: what the last pass in training used.
     """
 
     def __init__(self, sampling: Sampling) -> None:
         self.sampling = sampling
         self.paths: set[Path] = set()
         self.current: dict[Path, Assignment] | None = None
+        self.last: dict[Path, Assignment] | None = None
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if module.training:
@@ -33,10 +38,33 @@ class Draws:
         else:
             self.current = None
 
+    def remember(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """A forward hook that ends the pass; before backward enters it, its draws are current again.
+
+        Gradient checkpointing runs parts of the pass again then, and others may have been drawn meanwhile.
+        """
+        drawn, self.current = self.current, None
+        self.last = drawn or self.last
+
+        def restore(grad: Tensor) -> None:
+            self.current = drawn
+
+        for leaf in pytree.tree_leaves(output):
+            if drawn is not None and isinstance(leaf, Tensor) and leaf.requires_grad:
+                leaf.register_hook(restore)
+
     @torch.compiler.disable(reason="sampling=random and stochastic draw anew in every step of training")  # type: ignore[untyped-decorator]
     def _draw(self) -> None:
         random = Random(int(torch.randint(2**62, (), device="cpu")))
-        self.current = {path: self.sampling.draw(path, random) for path in sorted(self.paths)}
+        steps: dict[Path, Assignment] = {}
+        self.current = {}
+        for path in sorted(self.paths):
+            before, own = binary_steps(path[:-1]), binary_steps(path[-1:])
+            through = [before + own[: i + 1] for i in range(len(own))]
+            for step in through:
+                if step not in steps:
+                    steps[step] = self.sampling.draw(step, random)
+            self.current[path] = compose_each([steps[step] for step in through])
 
 
 class Folded:

@@ -1,9 +1,11 @@
 """The dry run: passes on the meta device that tell what every layer of a network does and receives."""
 
 import copy
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from torch.utils import _pytree as pytree
 
 from ccnn.functional import POOLINGS, pool_name, pooling
 from ccnn.multisampling import Multisampling, pair
+from ccnn.rules import find_rule
 
 InputSize = tuple[int, int, int]
 IMAGES = 3  # With one image, branches that disagree in submaps would broadcast silently.
@@ -39,7 +42,16 @@ def skeleton(model: nn.Module) -> nn.Module:
             raise ConversionError("convert: the model has lazy layers; run it once on a batch, then convert it")
         empty = torch.empty_like(tensor, device="meta")
         memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
-    return copy.deepcopy(model, memo)
+    try:
+        dry = copy.deepcopy(model, memo)
+    except Exception as error:
+        raise ConversionError(f"convert: the model cannot be copied for a dry run: {gist(error)}") from error
+    for module in dry.modules():
+        for hooks in (module._forward_pre_hooks, module._forward_hooks):
+            # A copied hook that is an object works on its copy; a plain function would reach out of the dry run.
+            for key in [key for key, hook in hooks.items() if isinstance(hook, FunctionType)]:
+                del hooks[key]
+    return dry
 
 
 def outputs(model: nn.Module, input_size: InputSize, images: int = IMAGES) -> list[Tensor]:
@@ -105,6 +117,8 @@ class Survey:
         pools: for each module that pools in its own forward, the layer that would take each call's place, or
             None where the call has no stride.
         functional: strided calls that cannot be converted, as `where: what`.
+        rows: in training and in evaluation, the rows of the batch in each call of each module.
+        outputs: in training and in evaluation, the rows of each tensor of the output.
         modes: evaluation (False), and training (True) if the network runs in it: auxiliary heads live there.
     """
 
@@ -112,6 +126,17 @@ class Survey:
     pools: dict[str, list[Multisampling | None]]
     functional: dict[str, str]
     modes: list[bool]
+    rows: dict[bool, dict[str, list[int]]]
+    outputs: dict[bool, list[int]]
+
+    def submaps(self, training: bool, name: str, call: int, rows: int) -> int:
+        """The submaps that reach a module of the converted network, which sees `rows` in its batch.
+
+        A network may regroup its batch (attention over groups of channels does), so what counts are the rows
+        that the plain network has at the same call.
+        """
+        plain = self.rows[training].get(name, [])
+        return max(1, rows // (plain[call] if call < len(plain) else IMAGES))
 
 
 def survey(dry: nn.Module, input_size: InputSize) -> Survey:
@@ -121,9 +146,10 @@ def survey(dry: nn.Module, input_size: InputSize) -> Survey:
         ConversionError: if it does not run on `input_size` in evaluation.
     """
     dry = copy.deepcopy(dry)
-    found = Survey({}, {}, {}, [])
+    found = Survey({}, {}, {}, [], {False: {}, True: {}}, {})
 
     def on_call(name: str, module: nn.Module, x: Tensor) -> None:
+        found.rows[dry.training].setdefault(name, []).append(x.shape[0])
         if x.ndim == 4:
             found.sizes[name] = max(found.sizes.get(name, 0), x.shape[2] * x.shape[3])
 
@@ -133,13 +159,20 @@ def survey(dry: nn.Module, input_size: InputSize) -> Survey:
         calls = _Calls(dry, watch)
         try:
             with calls:
-                outputs(dry.train(training), input_size)
+                result = outputs(dry.train(training), input_size)
         except Exception as error:
             if not training:
                 raise ConversionError(
-                    f"convert: the plain network does not run on images of input_size={input_size}: {gist(error)}"
+                    f"convert: the plain network does not run on images of input_size={input_size} in a dry run, "
+                    f"which has shapes but no numbers (the meta device): {gist(error)}"
                 ) from error
             continue
+        if not result:
+            raise ConversionError(
+                "convert: the network returns no tensors, nor lists, tuples or dictionaries of them; have it "
+                "return one of these"
+            )
+        found.outputs[training] = [tensor.shape[0] if tensor.ndim else 1 for tensor in result]
         found.modes.append(training)
         for name, pools in calls.pools.items():
             if calls.direct(name) and len(found.pools.setdefault(name, pools)) != len(pools):
@@ -207,25 +240,61 @@ def _subsamples(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
         factor = kwargs.get("scale_factor", args[2] if len(args) > 2 else None)
         shrinks = isinstance(factor, float) and factor < 1
         return "F.interpolate to a smaller size stays as it is" if shrinks else ""
-    if func in (F.conv2d, torch.conv2d) and not isinstance(module, nn.Conv2d) and not hasattr(module, "stride"):
+    known = isinstance(module, nn.Conv2d) or find_rule(module)[0] is not None
+    if func in (F.conv2d, torch.conv2d) and not known:
         stride = kwargs.get("stride", args[3] if len(args) > 3 else 1)
         return "F.conv2d with a stride stays as it is" if pair(stride) != (1, 1) else ""
     return ""
 
 
 @contextmanager
-def explained(watch: Watch, traditional: Callable[[], str]) -> Iterator[None]:
-    """Turns whatever breaks in a converted network into an error that says where."""
+def explained(
+    watch: Watch, yields: Callable[[], dict[str, int]], traditional: Callable[[], str]
+) -> Iterator[None]:
+    """Turns whatever breaks in a converted network into an error that says where and what to do.
+
+    Args:
+        watch: of the network.
+        yields: the multisampling layers that have run and the submaps they yield, in order.
+        traditional: the layers that stay as they are, and why.
+    """
     try:
         yield
     except (ConversionError, SeenApartError):
         raise
     except Exception as error:
         where = next((repr(name) for name in reversed(watch.active) if name), "the model's own forward")
+        reason = _disagreement(str(error), yields()) or (
+            f"{gist(error)}. Its branches disagree in submaps or it reshapes the batch"
+        )
         raise ConversionError(
-            f"convert: the converted network breaks in {where}: {gist(error)}. Its branches disagree in submaps "
-            f"or it reshapes the batch. Layers that stay traditional: {traditional()}."
+            f"convert: the converted network breaks in {where}: {reason}. "
+            f"Layers that stay traditional: {traditional()}."
         ) from error
+
+
+_TWO_SIZES = (
+    r"length (\d+) at .*broadcastable to \[(\d+)",
+    r"Expected (?:size )?(\d+) .*but got (?:size )?(\d+)",
+    r"tensor a \((\d+)\) must match .*tensor b \((\d+)\)",
+)
+"""How torch says that two batches differ."""
+
+
+def _disagreement(message: str, yields: dict[str, int]) -> str:
+    """Says which layers made two branches disagree in submaps; empty if the message is not about that."""
+    found = next(filter(None, (re.search(pattern, message, re.DOTALL) for pattern in _TWO_SIZES)), None)
+    (fewer, _), (more, rest) = sorted(divmod(int(n), IMAGES) for n in found.groups()) if found else [(0, 0)] * 2
+    last = {submaps: name for name, submaps in yields.items()}
+    if rest or fewer == more or more not in last or fewer not in {1, *last}:
+        return ""
+    before = [name for name, submaps in yields.items() if submaps <= fewer]
+    origin = f"come from {last[fewer]!r}" if fewer > 1 else "are the input's"
+    only = f", or convert only what comes before the branches part: only={before}" if 0 < len(before) <= 4 else ""
+    return (
+        f"branches of {fewer} and {more} submaps meet. The {fewer} {origin}, the {more} from {last[more]!r}. "
+        f"Leave layers of the second branch traditional: skip={[last[more]]}{only}"
+    )
 
 
 def gist(error: Exception) -> str:

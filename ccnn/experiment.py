@@ -1,6 +1,7 @@
 """One experiment from its configuration to its metrics: build, train, test, log."""
 
 import gc
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +19,9 @@ from rich.console import Console
 from torch import nn
 
 import ccnn
-from ccnn.classifier import Classifier
+from ccnn.classifier import LOGGED, Classifier
 from ccnn.config import validate
-from ccnn.errors import UserError
+from ccnn.errors import UserError, choices
 from ccnn.run_folder import begin, write_json
 from ccnn.summary import heading, shorter, table
 from ccnn.targets import DESCRIPTIVE, validate_targets
@@ -54,6 +55,8 @@ def run(config: DictConfig, folder: Path, overrides: Sequence[str] = ()) -> dict
         UserError: the configuration, the data or the combination of both with the network is wrong, the
             training diverged, or the folder holds a run already.
     """
+    if config.get("output_dir") is not None:
+        raise UserError("output_dir: is filled in by the program; choose the folder with hydra.run.dir=…")
     config = config.copy()
     OmegaConf.update(config, "output_dir", str(folder))
     validate(config)
@@ -70,11 +73,12 @@ def run(config: DictConfig, folder: Path, overrides: Sequence[str] = ()) -> dict
 def _run(config: DictConfig, folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data = _data(config)
+    sampling = build(config, "sampling")  # built for a plain network too, so that its mistakes are told
     model = build(config, "model")
     input_size = (config.data.channels, config.data.image_size, config.data.image_size)
     cost = {"parameters": ccnn.parameters(model), "plain_multiply_adds": ccnn.multiply_adds(model, input_size)}
     if config.convert:
-        _convert(model, input_size, config)
+        _convert(model, input_size, sampling, config)
     cost["multiply_adds"] = ccnn.multiply_adds(model, input_size)
     conversion = str(ccnn.conversion_report(model)) if config.convert else None
 
@@ -88,6 +92,7 @@ def _run(config: DictConfig, folder: Path, overrides: Sequence[str]) -> dict[str
         hyperparameters=flat,
     )
     trainer = _trainer(config, validates=bool(data.val_dataloader()))
+    _try_optimizer(classifier)
 
     console = Console(quiet=not trainer.is_global_zero)
     if trainer.is_global_zero:
@@ -105,7 +110,7 @@ def _run(config: DictConfig, folder: Path, overrides: Sequence[str]) -> dict[str
     tested = trainer.test(classifier, datamodule=data, verbose=False)[0]
 
     metrics = {
-        "test/error": tested["test/error"],
+        "test/error": round(tested["test/error"], 4),
         "test/loss": tested["test/loss"],
         **validation,
         **cost,
@@ -144,6 +149,8 @@ def build(config: DictConfig, key: str, **arguments: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from None
+        if isinstance(cause, ValueError) and str(cause).startswith(f"{key}."):
+            raise UserError(str(cause)) from error
         raise UserError(f"{key}: {cause or error} (debug=true shows where)") from error
 
 
@@ -175,17 +182,23 @@ def _data(config: DictConfig) -> pl.LightningDataModule:
     return data
 
 
-def _convert(model: nn.Module, input_size: tuple[int, int, int], config: DictConfig) -> None:
+def _convert(
+    model: nn.Module, input_size: tuple[int, int, int], sampling: ccnn.Sampling, config: DictConfig
+) -> None:
     try:
-        ccnn.convert(model, input_size, sampling=config.sampling.name)
+        ccnn.convert(model, input_size, sampling)
     except ccnn.ConversionError as error:
         raise UserError(
-            f"convert=true: {model_name(config)} cannot be converted: {error}\n"
+            f"convert=true: {model_name(config)} cannot be converted: {str(error).removeprefix('convert: ')}\n"
             "Choose another model, or train it as it is with convert=false."
         ) from error
 
 
 def _trainer(config: DictConfig, validates: bool) -> pl.Trainer:
+    for name, node in config.callbacks.items():
+        monitor = node.get("monitor") if node else None
+        if monitor is not None and monitor not in LOGGED:
+            raise UserError(f"callbacks.{name}.monitor: there is no {monitor!r}; {choices(monitor, LOGGED)}")
     callbacks = [
         build(config.callbacks, name)
         for name, node in config.callbacks.items()
@@ -196,7 +209,20 @@ def _trainer(config: DictConfig, validates: bool) -> pl.Trainer:
     trainer: pl.Trainer = build(
         config, "trainer", callbacks=callbacks, logger=loggers or False, enable_checkpointing=saves
     )
+    cores = os.cpu_count() or 1
+    if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > cores:
+        raise UserError(
+            f"trainer.devices: expected at most {cores}, this machine's cores, got {trainer.num_devices}."
+        )
     return trainer
+
+
+def _try_optimizer(classifier: Classifier) -> None:
+    """Builds optimizer and schedule once for nothing, so that wrong values are told before anything is written."""
+    try:
+        classifier.configure_optimizers()
+    except (ValueError, TypeError) as error:
+        raise UserError(f"optimizer, scheduler: {error} (debug=true shows where)") from error
 
 
 def _load_best(classifier: Classifier, trainer: pl.Trainer) -> dict[str, Any]:
@@ -205,12 +231,19 @@ def _load_best(classifier: Classifier, trainer: pl.Trainer) -> dict[str, Any]:
         if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
             checkpoint = torch.load(callback.best_model_path, map_location="cpu", weights_only=True)
             classifier.load_state_dict(checkpoint["state_dict"])
-            assert callback.best_model_score is not None
-            return {"val/error": callback.best_model_score.item(), "best_epoch": checkpoint["epoch"] + 1}
+            return {"val/error": checkpoint["val_error"], "best_epoch": checkpoint["epoch"] + 1}
     return {"val/error": None, "best_epoch": None}
 
 
+_SHOWN = ("model.", "data.name", "data.augment", "data.batch_size", "convert", "sampling.", "seed", "optimizer.",
+          "trainer.max_epochs", "trainer.precision")  # fmt: skip
+_NOT_SHOWN = ("_target_", "_partial_", "in_channels", "num_classes", "data.augmentation")
+
+
 def _shown(flat: dict[str, Any]) -> dict[str, Any]:
-    """The hyperparameters worth a column in a table of runs."""
-    skipped = ("callbacks.", "logger.", "output_dir", "data.augmentations.", "debug", "trainer.default_root_dir")
-    return {name: value for name, value in flat.items() if not name.startswith(skipped)}
+    """The hyperparameters worth a column in a table of runs; the values as text where TensorBoard would round."""
+    return {
+        name: str(value) if isinstance(value, bool) else value
+        for name, value in flat.items()
+        if name.startswith(_SHOWN) and not any(part in name for part in _NOT_SHOWN)
+    }

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from difflib import SequenceMatcher
-from errno import EACCES, EDQUOT, EEXIST, EISDIR, ENOSPC, ENOTDIR, EPERM, EROFS
+from errno import EACCES, EDQUOT, EEXIST, EISDIR, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 
 from hydra.errors import HydraException, InstantiationException
@@ -15,7 +15,7 @@ from ccnn.errors import UserError, choices
 
 CONF = Path(__file__).parents[1] / "conf"
 
-_FILE_TROUBLE = {EACCES, EDQUOT, EEXIST, EISDIR, ENOSPC, ENOTDIR, EPERM, EROFS}
+_FILE_TROUBLE = {EACCES, EDQUOT, EEXIST, EISDIR, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS}
 _Rule = Callable[[re.Match[str], BaseException], str]
 
 
@@ -79,6 +79,9 @@ def _instantiation(error: InstantiationException) -> str:
 _RULES: dict[str, _Rule] = {
     r"Could not find '(?P<name>[^']*)'(?:.*?Available options in '[^']*':(?P<options>(?:\n\t[^\n]*)*))?": (
         _no_such_choice
+    ),
+    r"Expected more than 1 value per channel when training": lambda match, _: (
+        "data.batch_size: batch normalisation cannot train on a single value per channel; use a larger batch."
     ),
     r"Cannot find primary config '(?P<name>[^']*)'": lambda match, _: (
         f"--config-name: there is no file {match['name']}.yaml in {CONF}."

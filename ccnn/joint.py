@@ -1,15 +1,25 @@
 """Joint layers: layers that mix a whole feature map, and so see all submaps of it at once."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ccnn.draws import Folded
+from ccnn.multisampling import pair
 from ccnn.submaps import fold, unfold
 
 
 class Joint(Folded, nn.Module):
-    """What the layers share that see all submaps of a feature map at once."""
+    """What the layers share that see all submaps of a feature map at once.
+
+    Built by hand, they take the plain layer's arguments and then `submaps`, the number that reaches them.
+    """
+
+    def __init__(self, *args: Any, submaps: int = 1, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.submaps = self.submaps_training = submaps
 
     @classmethod
     def applies(cls, module: nn.Module) -> bool:
@@ -29,7 +39,7 @@ class _JointPool(Joint):
 
     @classmethod
     def applies(cls, module: nn.Module) -> bool:
-        return module.output_size in (1, (1, 1))
+        return pair(module.output_size) == (1, 1)
 
     @staticmethod
     def _pool(maps: Tensor) -> Tensor:
@@ -73,3 +83,17 @@ class JointDropout2d(Joint, nn.Dropout2d):
         maps = unfold(x, self.submaps_now)
         mask = F.dropout2d(torch.ones_like(maps[0, :, :, :1, :1]), self.p)
         return fold(maps * mask)
+
+
+class JointStochasticDepth(Joint):
+    """Stochastic depth (drop path) that drops a branch for all submaps of an image at once.
+
+    A rule for torchvision's StochasticDepth and timm's DropPath, whose own forward it calls with the images
+    first: (S·N, C, H, W) → (N, S, C, H, W) and back.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        dropped: Tensor = super().forward(unfold(x, self.submaps_now).transpose(0, 1))
+        return fold(dropped.transpose(0, 1))

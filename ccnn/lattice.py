@@ -35,17 +35,22 @@ def lattice(strides: tuple[int, ...]) -> tuple[Sampler, ...]:
         strides: of the multisampling steps on the way from the input, the layer's own last.
     """
     path = binary_steps(strides[:-1])
-    submaps = len(_pattern(path))
     steps: list[tuple[Sampler, ...]] = []
     for step in binary_steps(strides[-1:]):
         steps.append(_choose(path, step))
         path = (*path, step)
-    return tuple(_compose(steps, submaps, submap) for submap in range(submaps))
+    return compose_each(steps)
 
 
 def compose(steps: Sequence[Sampler]) -> Sampler:
     """The sampler of one window that keeps what a sequence of steps keeps, in the order of their submaps."""
     return _compose([(step,) * _number(steps[:i]) for i, step in enumerate(steps)], 1, 0)
+
+
+def compose_each(steps: Sequence[Sequence[Sampler]]) -> tuple[Sampler, ...]:
+    """As `compose`, for each entering submap; every step has a sampler for each submap at its own input."""
+    submaps = len(steps[0])
+    return tuple(_compose(steps, submaps, submap) for submap in range(submaps))
 
 
 def _number(steps: Sequence[Sampler]) -> int:

@@ -12,6 +12,9 @@ from ccnn.multisampling import Multisampling, Pair, Size, output_size, pair, rea
 from ccnn.samplers import Position, Sampling
 from ccnn.submaps import fold, unfold
 
+Pads = tuple[Pair, Pair]
+"""Rows above and below, columns left and right."""
+
 
 class CheckeredConv2d(Multisampling, nn.Conv2d):
     """A convolution evaluated at several positions of each stride×stride window.
@@ -63,7 +66,7 @@ class CheckeredConv2d(Multisampling, nn.Conv2d):
             in_channels * depth, out_channels, kernel_size, stride, padding, dilation, groups, bias,
             padding_mode, device=device, dtype=dtype,
         )  # fmt: skip
-        self.depth = depth
+        self.in_channels, self.depth = in_channels, depth
         self._set_sampling(submaps, sampling, stride)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -123,8 +126,7 @@ class _Pooling(Multisampling):
     padding: Any
     ceil_mode: bool
 
-    def _padding(self, x: Tensor) -> tuple[Pair, Pair]:
-        """Rows above and below, columns left and right."""
+    def _padding(self, x: Tensor) -> Pads:
         vertical, horizontal = pair(self.padding)
         return (vertical, vertical), (horizontal, horizontal)
 
@@ -141,7 +143,9 @@ class _Pooling(Multisampling):
         """
         kernel, stride, size = pair(self.kernel_size), strides(self), (x.shape[2], x.shape[3])
         above, left = self._padding(x)
-        windows = output_size(size, kernel, stride, (above[0], left[0]), dilation, self.ceil_mode)
+        # PyTorch's rule knows equal padding only; rules may have a pixel more below and to the right.
+        extended = (size[0] + above[1] - above[0], size[1] + left[1] - left[0])
+        windows = output_size(extended, kernel, stride, (above[0], left[0]), dilation, self.ceil_mode)
         padded = F.pad(x, (*left, *above), value=border) if any((*left, *above)) else x
 
         def at(view: Tensor, shift: Position) -> Tensor:
@@ -165,7 +169,7 @@ class _Windows(NamedTuple):
     stride: Pair
     shift: Position
     size: Pair
-    padding: tuple[Pair, Pair]
+    padding: Pads
 
     def inside(self) -> Pair:
         """How many windows, down and across, start above and left of the input's end."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
@@ -37,3 +38,26 @@ class MergeOutputs:
                 if place in folded:
                     leaves[i] = merge(leaf, folded[place])
         return pytree.tree_unflatten(leaves, structure)
+
+
+class MergeReplaced:
+    """A forward hook of a network whose submaps a head merges: does so at the output if the head was replaced.
+
+    A new classifier put in place of the converted one, as for fine-tuning, comes without the hook at its input.
+    Averaging what a linear classifier gives for each submap is the same as classifying their average.
+
+    Args:
+        submaps: that reach the head.
+    """
+
+    def __init__(self, submaps: int) -> None:
+        self.submaps = submaps
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Tensor | None:
+        # A compiled network has found its shapes already, and torch.compile wants no more of a hook than this.
+        if torch.compiler.is_compiling() or not isinstance(output, Tensor) or not output.ndim:
+            return None
+        images = args[0].shape[0] if args and isinstance(args[0], Tensor) else output.shape[0]
+        if output.shape[0] == images or output.shape[0] != images * self.submaps:
+            return None
+        return merge(output, self.submaps)

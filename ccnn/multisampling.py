@@ -66,9 +66,10 @@ class Multisampling(Folded, nn.Module):
             if refusal := chosen.refuses(k):
                 raise ValueError(f"sampling: {refusal}")
             steps, reached = 0, 1
-            while reached < submaps and chosen.kept(k) > 1:
-                steps, reached = steps + 1, reached * chosen.kept(k)
-            samplers = chosen.assignment((k,) * (steps + 1))
+            unit = 2 if chosen.name == "lattice" and not k & (k - 1) else k
+            while reached < submaps and chosen.kept(unit) > 1:
+                steps, reached = steps + 1, reached * chosen.kept(unit)
+            samplers = chosen.assignment((unit,) * steps + (k,))
         self.set_submaps(submaps, samplers, chosen.name)
         self.border = chosen.border
 
@@ -118,6 +119,8 @@ class Multisampling(Folded, nn.Module):
                 if self.border == "replicate"
                 else F.pad(x, beyond, value=border)
             )
+        if x.shape[0] % self.submaps_now:
+            unfold(x, self.submaps_now)  # says what is wrong
         maps = unfold(x, count)
         return torch.cat(
             [

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from ccnn.draws import Draws, Path
 from ccnn.dry_run import (
-    IMAGES,
     ConversionError,
     InputSize,
     SeenApartError,
@@ -26,8 +25,8 @@ from ccnn.functional import FunctionalPools, pool_name
 from ccnn.joint import Joint
 from ccnn.merge import MergeInput
 from ccnn.multisampling import Multisampling, strides
-from ccnn.rules import JOINT, become, find_rule
-from ccnn.samplers import Sampling
+from ccnn.rules import become, find_joint, find_rule
+from ccnn.samplers import Assignment, Sampling
 
 
 @dataclass(frozen=True)
@@ -51,11 +50,13 @@ class Plan:
     """What the multisampling layers were seen to do; a module may be called at several levels."""
     traditional: dict[str, str] = field(default_factory=dict)
     """Layers that stay as they are though one might expect otherwise, and why."""
-    head: tuple[str, MergeInput] | None = None
-    """The module at whose input the submaps are merged, if the network has such a one."""
+    heads: dict[str, MergeInput] = field(default_factory=dict)
+    """The modules at whose input the submaps are merged, if the network has such."""
     outputs: dict[bool, dict[int, int]] = field(default_factory=dict)
     """In training and in evaluation: submaps of those outputs of the network that still have some."""
     draws: Draws | None = None
+    levels: dict[Path, Assignment] = field(default_factory=dict)
+    """The samplers of each level."""
 
 
 def plan(model: nn.Module, input_size: InputSize, sampling: Sampling) -> Plan:
@@ -92,9 +93,8 @@ def _choose(
                     f"convert: {name or 'the model'!r} is a multisampling layer already; convert the plain network"
                 )
             rules[name] = type(module)
-        elif (joint := JOINT.get(type(module))) is not None:
-            if joint.applies(module):
-                rules[name] = joint
+        elif (joint := find_joint(module)) is not None:
+            rules[name] = joint
         elif _strided(module):
             rule, reason = find_rule(module)
             reason = rule.refuses(module) or "" if rule else reason
@@ -125,6 +125,10 @@ def _named_pools(pools: dict[str, list[Multisampling | None]]) -> Iterator[tuple
                 yield pool_name(owner, kind, place), layer
 
 
+def _matches(name: str, glob: str) -> bool:
+    return name == glob or fnmatchcase(name, glob)  # a name such as `cell.max_pool2d[0]` is no glob of itself
+
+
 def _excluded(candidates: dict[str, int], plain: Survey, sampling: Sampling) -> Iterator[tuple[str, str]]:
     """The strided layers that the sampling leaves traditional, and why.
 
@@ -132,16 +136,16 @@ def _excluded(candidates: dict[str, int], plain: Survey, sampling: Sampling) -> 
         ConversionError: for a glob that matches none of them.
     """
     for glob in (*sampling.only, *sampling.skip):
-        if not any(fnmatchcase(name, glob) for name in candidates):
+        if not any(_matches(name, glob) for name in candidates):
             raise ConversionError(
                 f"convert: no strided layer matches the name {glob!r}; there are {', '.join(candidates) or 'none'}"
             )
     sizes = sorted({plain.sizes[name] for name in candidates if name in plain.sizes}, reverse=True)
     first = set(sizes[: sampling.skip_first])
     for name, stride in candidates.items():
-        if sampling.only and not any(fnmatchcase(name, glob) for glob in sampling.only):
+        if sampling.only and not any(_matches(name, glob) for glob in sampling.only):
             yield name, f"only {', '.join(sampling.only)}"
-        elif any(fnmatchcase(name, glob) for glob in sampling.skip):
+        elif any(_matches(name, glob) for glob in sampling.skip):
             yield name, f"skip {', '.join(sampling.skip)}"
         elif plain.sizes.get(name) in first:
             yield name, f"skip_first {sampling.skip_first}"
@@ -209,7 +213,8 @@ class _Trial:
         return self.result.draws is not None and self.dry.training
 
     def _call(self, name: str, module: nn.Module, x: Tensor) -> None:
-        submaps = x.shape[0] // IMAGES
+        call = sum(name == earlier for earlier, *_ in self.calls)
+        submaps = self.plain.submaps(self.dry.training, name, call, x.shape[0])
         self.calls.append((name, x.ndim, submaps))
         layer = self.merging.get(name) if name in self.merging else self.result.layers.get(name)
         if layer is None:
@@ -229,9 +234,15 @@ class _Trial:
         stride, _ = strides(layer)
         samplers = layer.samplers if stride == 1 else ()
         if stride > 1:
+            if submaps not in self.paths and (self.sampling.draws or self.sampling.name in ("lattice", "custom")):
+                raise ConversionError(
+                    f"convert: {name!r} receives {submaps} submaps, which no steps of subsampling give; "
+                    f"sampling={self.sampling.name!r} has no samplers for them. Use sampling='naive'."
+                )
             layer.path = (*self.paths.get(submaps, ()), stride)
             samplers = self.sampling.assignment(layer.path)
             self.paths.setdefault(submaps * len(samplers[0]), layer.path)
+            self.result.levels[layer.path] = samplers
             if self.result.draws is not None:
                 self.result.draws.paths.add(layer.path)
         needs_number = len(samplers) > 1 or getattr(layer, "depth", 1) > 1 or self.sampling.draws
@@ -250,7 +261,7 @@ class _Trial:
     def _return(self, name: str, module: nn.Module, output: Any) -> None:
         layer = self.result.layers.get(name)
         if isinstance(layer, Multisampling) and layer.path and isinstance(output, Tensor) and not self._drawing:
-            visit = Visit(layer.submaps, output.shape[0] // IMAGES, tuple(output.shape[2:]))
+            visit = Visit(layer.submaps, layer.submaps_out, tuple(output.shape[2:]))
             visits = self.result.visits.setdefault(name, [])
             if visit not in visits:
                 visits.append(visit)
@@ -259,51 +270,64 @@ class _Trial:
         """Merges at the first module that is called with a folded vector after the last folded map.
 
         Where the network falls apart with that one (squeeze-and-excitation written with linear layers calls
-        such modules too), at the next.
+        such modules too), at the next; and at a further one for as long as outputs still hold submaps.
         """
         last_map = max(
             (i for i, (_, ndim, submaps) in enumerate(self.calls) if ndim == 4 and submaps > 1), default=-1
         )
         heads = list(dict.fromkeys(name for name, ndim, s in self.calls[last_map + 1 :] if ndim == 2 and s > 1))
         failure: ConversionError | None = None
+        merged: dict[bool, dict[int, int]] | None = None
         for name in heads:
             hook = MergeInput()
             hook.draws = self.result.draws
-            self.merging = {name: hook}
+            self.merging[name] = hook
             handle = self.dry.get_submodule(name).register_forward_pre_hook(hook)
             self.result.visits = {}
+            left: dict[bool, dict[int, int]] | None = None
             try:
-                merged = {training: self._merged_outputs(training) for training in self.plain.modes}
+                left = self._all_outputs()
             except ConversionError as error:
                 failure = failure or error
+            if left is None or (merged is not None and _number(left) >= _number(merged)):
                 handle.remove()
-            else:
-                self.result.head = name, hook
-                return merged
-        self.merging = {}
-        if failure is not None:
+                del self.merging[name]
+                continue
+            self.result.heads[name], merged = hook, left
+            if not _number(merged):
+                break
+        if merged is None and failure is not None:
             raise failure
+        self.result.visits = {}
+        return self._all_outputs()
+
+    def _all_outputs(self) -> dict[bool, dict[int, int]]:
         return {training: self._merged_outputs(training) for training in self.plain.modes}
 
     def _run(self, training: bool) -> list[Tensor]:
         self.calls.clear()
         self.watch.active.clear()
-        with explained(self.watch, self._traditional):
+        with explained(self.watch, self._yields, self._traditional):
             return outputs(self.dry.train(training), self.input_size)
 
     def _merged_outputs(self, training: bool) -> dict[int, int]:
         """Which outputs still hold submaps, by their place among the output's tensors."""
         folded = {}
-        for place, output in enumerate(self._run(training)):
-            submaps, rest = divmod(output.shape[0], IMAGES) if output.ndim else (1, 0)
-            if rest or submaps < 1:
+        for place, (output, plain) in enumerate(
+            zip(self._run(training), self.plain.outputs[training], strict=True)
+        ):
+            submaps, rest = divmod(output.shape[0] if output.ndim else 1, plain)
+            if rest:
                 raise ConversionError(
-                    f"convert: output {place} of the network has {output.shape[0]} rows for {IMAGES} images; "
-                    "its submaps cannot be merged"
+                    f"convert: output {place} of the network has {output.shape[0]} rows, the plain network's "
+                    f"{plain}; its submaps cannot be merged"
                 )
             if submaps > 1:
                 folded[place] = submaps
         return folded
+
+    def _yields(self) -> dict[str, int]:
+        return {name: visits[-1].submaps_out for name, visits in self.result.visits.items()}
 
     def _traditional(self) -> str:
         return (
@@ -313,3 +337,8 @@ class _Trial:
 
 def _kinds(pools: list[Multisampling | None]) -> list[str]:
     return ["avg_pool2d" if isinstance(pool, nn.AvgPool2d) else "max_pool2d" for pool in pools]
+
+
+def _number(outputs: dict[bool, dict[int, int]]) -> int:
+    """How many outputs are still folded."""
+    return sum(map(len, outputs.values()))

@@ -46,9 +46,8 @@ class Progress(Callback):
     ) -> None:
         """Moves the bar on."""
         if self._bar:
-            text = ", ".join([_epoch(trainer), *_metrics(trainer, "val/error", "train/error")[:1]])
-            task = self._bar.task_ids[0]
-            self._bar.update(task, completed=_done(trainer), description=text, left=self._left(trainer))
+            task, left = self._bar.task_ids[0], self._left(trainer)
+            self._bar.update(task, completed=_done(trainer), description=_epoch(trainer), left=left)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prints the line of the epoch before, now that all its metrics are known."""
@@ -67,7 +66,7 @@ class Progress(Callback):
             self._console.print(f"Interrupted in epoch {trainer.current_epoch + 1}, step {trainer.global_step}.")
 
     def _line(self, trainer: pl.Trainer, epoch: int) -> None:
-        if trainer.is_global_zero and not self._console.is_terminal:
+        if trainer.is_global_zero:
             metrics = _metrics(
                 trainer,
                 "train/error",
@@ -78,7 +77,10 @@ class Progress(Callback):
                 "system/images_per_second",
             )
             parts = [f"epoch {epoch}/{trainer.max_epochs}", *metrics, self._left(trainer)]
-            print(", ".join(parts), flush=True)
+            if self._console.is_terminal:  # above the bar
+                self._console.print(", ".join(parts), highlight=False, markup=False)
+            else:
+                print(", ".join(parts), flush=True)
 
     def _stop(self) -> None:
         if self._bar:

@@ -3,17 +3,21 @@
 from typing import Any
 
 from torch import nn
+from torch.nn.utils import parametrize
 
-from ccnn.joint import Joint, JointAdaptiveAvgPool2d, JointAdaptiveMaxPool2d, JointDropout2d
+from ccnn.joint import Joint, JointAdaptiveAvgPool2d, JointAdaptiveMaxPool2d, JointDropout2d, JointStochasticDepth
 from ccnn.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredLPPool2d, CheckeredMaxPool2d
 from ccnn.multisampling import Multisampling
+from ccnn.timm_rules import TIMM
 
 _Key = type[nn.Module] | str
 
-JOINT: dict[type[nn.Module], type[Joint]] = {
+_JOINT: dict[_Key, type[Joint]] = {
     nn.AdaptiveAvgPool2d: JointAdaptiveAvgPool2d,
     nn.AdaptiveMaxPool2d: JointAdaptiveMaxPool2d,
     nn.Dropout2d: JointDropout2d,
+    "torchvision.ops.stochastic_depth.StochasticDepth": JointStochasticDepth,
+    "timm.layers.drop.DropPath": JointStochasticDepth,
 }
 """What each layer that mixes a whole feature map becomes."""
 
@@ -22,6 +26,7 @@ _MULTISAMPLING: dict[_Key, type[Multisampling]] = {
     nn.MaxPool2d: CheckeredMaxPool2d,
     nn.AvgPool2d: CheckeredAvgPool2d,
     nn.LPPool2d: CheckeredLPPool2d,
+    **TIMM,
 }
 
 
@@ -52,6 +57,13 @@ def register_rule(kind: _Key, rule: type[Multisampling]) -> None:
     _MULTISAMPLING[kind] = rule
 
 
+def find_joint(module: nn.Module) -> type[Joint] | None:
+    """The rule for a layer that mixes a whole feature map, if it is one."""
+    kind = type(module)
+    rule = _JOINT.get(kind) or _JOINT.get(f"{kind.__module__}.{kind.__qualname__}")
+    return rule if rule is not None and rule.applies(module) else None
+
+
 def find_rule(module: nn.Module) -> tuple[type[Multisampling] | None, str]:
     """The rule for a layer, and why it has none.
 
@@ -72,8 +84,22 @@ def find_rule(module: nn.Module) -> tuple[type[Multisampling] | None, str]:
 
 def become(module: nn.Module, rule: type[nn.Module]) -> None:
     """Makes a module run a rule's forward; all else about it stays."""
-    if not isinstance(module, rule):
-        module.__class__ = rule if type(module) in rule.__bases__ else _both(rule, type(module))
+    if isinstance(module, rule):
+        return
+    kind, rule = type(module), vars(rule).get("_plain", rule)
+    if not parametrize.is_parametrized(module):
+        module.__class__ = _joined(rule, kind)
+        return
+    # When torch removes parametrizations it expects them in a class of their own, the plain class as its base.
+    plain = _joined(rule, kind.__bases__[0])
+    members = {k: v for k, v in vars(kind).items() if k not in ("__dict__", "__weakref__")}
+    module.__class__ = type(f"Parametrized{plain.__name__}", (plain,), members | {"_plain": plain})
+
+
+def _joined(rule: type[nn.Module], kind: type[nn.Module]) -> type[nn.Module]:
+    if issubclass(kind, rule):
+        return kind
+    return rule if kind in rule.__bases__ else _both(rule, kind)
 
 
 _BOTH: dict[tuple[type[nn.Module], type[nn.Module]], type[nn.Module]] = {}

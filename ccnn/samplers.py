@@ -51,7 +51,7 @@ class Sampling:
         skip: globs of layer names that stay traditional.
         border: what a shifted window finds beyond the bottom and the right edge of the padded input: `zeros`
             (the paper's) or `replicate`, the edge again.
-        evaluation: the method in evaluation of `random` and `stochastic`.
+        evaluation: the method in evaluation of `random` and `stochastic`; any of the others but `traditional`.
         samplers: for `custom`, k×k matrices of 0 and 1, all with equally many ones.
         sequence: for `custom`, for each level an index into `samplers` per incoming submap, or a single
             one for all of them. The last level's, if single, goes for all further ones.
@@ -73,7 +73,7 @@ class Sampling:
     def __post_init__(self) -> None:
         _choice("name", self.name, tuple(METHODS))
         _choice("border", self.border, ("zeros", "replicate"))
-        _choice("evaluation", self.evaluation, tuple(m for m in METHODS if m not in _DRAWING))
+        _choice("evaluation", self.evaluation, tuple(m for m in METHODS if m not in (*_DRAWING, "traditional")))
         if self.skip_first < 0:
             raise ValueError(f"sampling.skip_first: expected 0 or more levels, got {self.skip_first}")
         for name in ("only", "skip"):
@@ -226,4 +226,8 @@ def _check_custom(samplers: Sequence[Sampler], sides: Sequence[int], sequence: S
 
 def resolve(sampling: str | Sampling) -> Sampling:
     """A sampling method by its name, or as it is."""
-    return sampling if isinstance(sampling, Sampling) else Sampling(sampling)
+    if isinstance(sampling, str):
+        return Sampling(sampling)
+    if isinstance(sampling, Sampling):
+        return sampling
+    raise TypeError(f"sampling: expected a method's name or a ccnn.Sampling, got {sampling!r}")

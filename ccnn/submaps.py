@@ -1,10 +1,14 @@
 """The folded layout: S submaps of N images as one tensor (S·N, C, H, W), submap-major."""
 
 from collections.abc import Sequence
+from math import ceil, sqrt
+from typing import Literal
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from ccnn.samplers import Assignment, Position
+from ccnn.samplers import Assignment, Position, Sampling, resolve
 
 
 def unfold(x: Tensor, submaps: int) -> Tensor:
@@ -54,3 +58,82 @@ def offsets(steps: Sequence[tuple[int, Assignment]]) -> list[Position]:
         ]
         scale *= stride
     return places
+
+
+def offsets_of(sampling: str | Sampling, strides: Sequence[int]) -> list[Position]:
+    """Where a sampling method puts the submaps in evaluation; see `offsets`.
+
+    Args:
+        sampling: as for `ccnn.convert`.
+        strides: of the multisampling steps from the input on. A converted layer knows them as its `path`.
+    """
+    chosen = resolve(sampling)
+    return offsets([(stride, chosen.assignment(strides[: i + 1])) for i, stride in enumerate(strides)])
+
+
+def to_dense(
+    x: Tensor,
+    offsets: Sequence[Position],
+    stride: int,
+    size: tuple[int, int] | None = None,
+    fill: Literal["interpolate", "zeros"] = "interpolate",
+) -> Tensor:
+    """Puts the samples of all submaps back to their places: (S·N, C, h, w) → (N, C, H, W), differentiable.
+
+    Every sample is exactly its own in the result, so with all stride² positions kept nothing is added. Each
+    other place is the mean of the samples at a distance d below R = √2·stride, weighted by (1/d − 1/R)², the
+    weights of Franke and Little: near samples count most, and some sample is always near enough.
+
+    Args:
+        x: the folded submaps of N images.
+        offsets: (dy, dx) of each submap, as `offsets` and `offsets_of` give them; S is their number.
+        stride: the product of the strides that led to the submaps.
+        size: (H, W) of the grid that was subsampled, where it is no multiple of the stride: H ≤ h·stride and
+            W ≤ w·stride, the default. It is the image's, or that of the map which the first multisampling layer
+            received if others subsampled before it.
+        fill: what is at places without a sample: `interpolate`, or `zeros`.
+
+    Raises:
+        ValueError: for offsets outside of a stride×stride cell or given twice, a size that the submaps do not
+            reach, an unknown fill, or a batch that is no multiple of the number of offsets.
+    """
+    maps = unfold(x, len(offsets))
+    h, w = maps.shape[3:]
+    height, width = size or (h * stride, w * stride)
+    if len(set(offsets)) < len(offsets) or not all(0 <= place < stride for offset in offsets for place in offset):
+        raise ValueError(f"offsets: expected different places within 0 to {stride - 1}, got {list(offsets)}")
+    if not (0 < height <= h * stride and 0 < width <= w * stride):
+        raise ValueError(
+            f"size: submaps of {h}×{w} at stride {stride} reach {h * stride}×{w * stride}, got {size}"
+        )
+    if fill not in ("interpolate", "zeros"):
+        raise ValueError(f"fill: expected 'interpolate' or 'zeros', got {fill!r}")
+    dense = _scatter(maps, offsets, stride)
+    if fill == "interpolate" and len(offsets) < stride**2:
+        taken = _scatter(maps.new_ones(len(offsets), 1, 1, h, w), offsets, stride) > 0
+        dense = torch.where(taken, dense, _interpolate(maps, offsets, stride))
+    return dense[:, :, :height, :width]
+
+
+def _scatter(maps: Tensor, offsets: Sequence[Position], stride: int) -> Tensor:
+    _, images, channels, h, w = maps.shape
+    cells = maps.new_zeros(images, channels, h, stride, w, stride)
+    cells[:, :, :, [dy for dy, _ in offsets], :, [dx for _, dx in offsets]] = maps
+    return cells.flatten(4, 5).flatten(2, 3)
+
+
+def _interpolate(maps: Tensor, offsets: Sequence[Position], stride: int) -> Tensor:
+    """The weighted mean of the samples around each place, as a convolution normalised by that of ones."""
+    submaps, images, channels, h, w = maps.shape
+    radius = sqrt(2) * stride
+    reach = ceil(radius) - 1
+    grid = torch.arange(-reach, stride + reach, dtype=torch.float64)
+    y, x = (grid - torch.tensor([offset[axis] for offset in offsets])[:, None] for axis in (0, 1))
+    distance = (y[:, :, None] ** 2 + x[:, None, :] ** 2).sqrt().clamp(min=0.5)  # a sample's own place: any weight
+    weights = (1 / distance - 1 / radius).clamp(min=0).square().unsqueeze(1).to(maps)
+
+    def spread(samples: Tensor) -> Tensor:
+        return F.conv_transpose2d(samples, weights, stride=stride, padding=reach)
+
+    total = spread(maps.permute(1, 2, 0, 3, 4).flatten(0, 1)) / spread(maps.new_ones(1, submaps, h, w))
+    return total.unflatten(0, (images, channels)).squeeze(2)

@@ -17,6 +17,8 @@ def heading(model: str, config: DictConfig, trainer: pl.Trainer) -> str:
     kind = f"converted, {config.sampling.name}" if config.convert else "not converted"
     device = trainer.strategy.root_device
     place = f"{torch.get_num_threads()} threads" if device.type == "cpu" else str(config.trainer.precision)
+    if trainer.world_size > 1:
+        place += f", {trainer.world_size} processes of {config.data.batch_size} images a step each"
     parts = [
         f"[bold]{model}[/] on [bold]{config.data.name}[/]",
         kind,

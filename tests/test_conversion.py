@@ -15,7 +15,7 @@ import ccnn
 from ccnn.conversion import ConversionError, conversion_report, convert
 from ccnn.joint import JointAdaptiveAvgPool2d, JointDropout2d
 from ccnn.layers import CheckeredConv2d, CheckeredMaxPool2d
-from ccnn.models import VGG, resnet, toy
+from ccnn.models import resnet, toy
 
 LEVELS = {"naive": naive, "lattice": lambda n: LATTICE[:n]}
 
@@ -183,7 +183,7 @@ def test_report_tells_what_was_done() -> None:
     ]
     assert [layer.submaps for layer in report.layers[::2]] == [(1, 2), (2, 4), (4, 8)]
     assert [layer.size for layer in report.layers[::2]] == [(16, 16), (8, 8), (4, 4)]
-    assert (report.merge, report.submaps, report.joint) == ("classifier", 8, ("pool",))
+    assert (report.merge, report.submaps, report.joint) == (("classifier",), 8, ("pool",))
     text = str(report)
     assert "6 layers converted, sampling=lattice, input 3×32×32" in text
     assert "submaps 4 → 8, each 4×4, stride 2: stages.3.0.branch.0, stages.3.0.shortcut.0" in text
@@ -211,7 +211,7 @@ def test_one_pooling_for_every_level() -> None:
     model = TutorialNet()
     report = conversion_report(convert(model, (3, 32, 32)))
     assert [layer.submaps for layer in report.layers] == [(1, 2), (2, 4)]
-    assert report.merge == "fc1"
+    assert report.merge == ("fc1",)
     assert "drop" in report.traditional
     assert model(torch.randn(2, 3, 32, 32)).shape == (2, 10)
     untouched = TutorialNet()
@@ -235,7 +235,7 @@ class SqueezeExcite(nn.Module):
 
 def test_squeeze_and_excitation_in_two_dimensions_is_no_head() -> None:
     model = SqueezeExcite().eval()
-    assert conversion_report(convert(model, (3, 16, 16))).merge == "fc"
+    assert conversion_report(convert(model, (3, 16, 16))).merge == ("fc",)
     # One excitation for all submaps of an image, from their joint mean.
     seen: list[Tensor] = []
     model.excite.register_forward_hook(lambda module, args, out: seen.append(out))
@@ -252,7 +252,7 @@ def test_dropout_and_pooling_see_all_submaps() -> None:
 def test_the_2x3x3_toy_leaves_one_submap() -> None:
     model = toy(depth=2)
     report = conversion_report(convert(model, (1, 28, 28)))
-    assert (report.merge, model.conv5.submaps) == (None, 2)  # type: ignore[union-attr]
+    assert (report.merge, model.conv5.submaps) == ((), 2)  # type: ignore[union-attr]
     assert model(torch.randn(3, 1, 28, 28)).shape == (3, 10)
 
 
@@ -273,6 +273,83 @@ def test_the_root_itself_may_be_strided(root: nn.Module) -> None:
         )
     else:
         assert got.shape == plain(shifted).shape
+
+
+def test_a_head_that_is_replaced_afterwards_is_merged_too() -> None:
+    """As for fine-tuning: the new classifier comes without the hook at the old one's input."""
+    model = convert(small_resnet(), (3, 32, 32)).eval()
+    x = torch.randn(4, 3, 32, 32)
+    expected = model(x)
+    model.classifier = copy.deepcopy(model.classifier)
+    model.classifier._forward_pre_hooks.clear()  # type: ignore[union-attr]
+    torch.testing.assert_close(model(x), expected)
+
+
+def test_users_hooks_see_the_merged_input_and_nothing_of_the_dry_run() -> None:
+    model = small_resnet()
+    rows: list[int] = []
+    model.get_submodule("classifier").register_forward_pre_hook(lambda module, args: rows.append(args[0].shape[0]))
+    convert(model, (3, 32, 32))
+    assert rows == []
+    model(torch.randn(4, 3, 32, 32))
+    assert rows == [4]
+
+
+class Heads(nn.Module):
+    """Two heads, and a table of 6 rows that has nothing to do with the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.a = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+        self.b = copy.deepcopy(self.a)
+        self.table = nn.Parameter(torch.randn(6, 2))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        features = F.relu(self.conv(x)).mean((2, 3))
+        return self.a(features), self.b(features), self.table
+
+
+def test_two_heads_are_both_merged_at_their_input() -> None:
+    model = convert(Heads(), (3, 16, 16))
+    assert conversion_report(model).merge == ("a", "b")
+    a, b, table = model(torch.randn(5, 3, 16, 16))
+    assert torch.equal(a, b)
+    assert a.shape == (5, 2)
+    assert table is model.table
+
+
+class Grouped(nn.Module):
+    """Attention over groups of channels, for which the batch is regrouped before any subsampling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool, self.conv, self.fc = nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 8, 3, 2, 1), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        groups = x.reshape(-1, 2, *x.shape[2:])
+        x = (groups * self.pool(groups).sigmoid()).reshape(x.shape)
+        return self.fc(self.conv(x).mean((2, 3)))
+
+
+def test_a_regrouped_batch_is_not_taken_for_submaps() -> None:
+    model = convert(Grouped(), (4, 16, 16))
+    x = torch.randn(3, 4, 16, 16)
+    changed = x.clone()
+    changed[2] += 1
+    assert conversion_report(model).joint == ()
+    assert torch.equal(model(x)[0], model(changed)[0])
+
+
+def test_stochastic_depth_drops_an_image_in_all_its_submaps() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, 2, 1), torchvision.ops.StochasticDepth(0.5, "row"), nn.ReLU())
+    maps: list[Tensor] = []
+    model[1].register_forward_hook(lambda module, args, out: maps.append(out))
+    convert(model, (1, 8, 8))(torch.rand(64, 1, 8, 8))
+    dropped = maps[-1].unflatten(0, (2, 64)).abs().sum((2, 3, 4)) == 0
+    assert torch.equal(dropped[0], dropped[1])
+    assert 15 < int(dropped[0].sum()) < 49
 
 
 class Outputs(nn.Module):
@@ -318,7 +395,11 @@ class Strange(nn.Conv2d):
 
 
 FAILURES = [
-    (Disagreeing(), (3, 16, 16), r"breaks in the model's own forward.*disagree"),
+    (
+        Disagreeing(),
+        (3, 16, 16),
+        r"breaks in the model's own forward: branches of 1 and 2 submaps meet.*skip=\['strided'\]",
+    ),
     (nn.Conv2d(3, 4, 3, padding=1), (3, 16, 16), "nothing to convert"),
     (nn.Conv2d(3, 4, 3, stride=(2, 1)), (3, 16, 16), r"nothing to convert.*stride \(2, 1\) differs"),
     (nn.MaxPool2d(2, return_indices=True), (3, 16, 16), "return_indices"),
@@ -391,5 +472,4 @@ def test_torchvision_networks_convert_as_they_come(name: str, sampling: str) -> 
 
 
 def test_the_public_names_are_there() -> None:
-    assert all(getattr(ccnn, name) is not None for name in ccnn.__all__)
-    assert VGG().features is not None
+    assert all(callable(getattr(ccnn, name)) for name in ccnn.__all__)

@@ -144,6 +144,6 @@ def test_what_fails_before_training_writes_nothing(
 
 
 def test_a_network_without_strided_layers_cannot_be_converted(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"convert=true: flat_network cannot be converted(.|\n)*convert=false"):
+    with pytest.raises(UserError, match=r"convert=true: toy cannot be converted(.|\n)*convert=false"):
         run("convert=true", "model._target_=experiments.flat_network", "~model.dropout", "~model.depth")
     assert not (tmp_path / "run").exists()

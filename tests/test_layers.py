@@ -179,17 +179,15 @@ def test_joint_pooling_is_3d_pooling() -> None:
     x = torch.randn(4, 3, 2, 5, 5)  # 4 submaps of 3 images
     maps = x.permute(1, 2, 0, 3, 4)
     for joint, pool in (
-        (JointAdaptiveAvgPool2d(1), nn.AdaptiveAvgPool3d(1)),
-        (JointAdaptiveMaxPool2d(1), nn.AdaptiveMaxPool3d(1)),
+        (JointAdaptiveAvgPool2d(1, submaps=4), nn.AdaptiveAvgPool3d(1)),
+        (JointAdaptiveMaxPool2d(1, submaps=4), nn.AdaptiveMaxPool3d(1)),
     ):
-        joint.submaps = 4
         expected = pool(maps).squeeze(2)
         torch.testing.assert_close(joint(x.flatten(0, 1)), expected.repeat(4, 1, 1, 1))
 
 
 def test_joint_dropout_drops_a_channel_in_all_submaps() -> None:
-    layer = JointDropout2d(0.5)
-    layer.submaps = 3
+    layer = JointDropout2d(0.5, submaps=3)
     x = torch.ones(3 * 40, 30, 2, 2)
     maps = layer(x).unflatten(0, (3, 40))
     assert set(maps.unique().tolist()) == {0.0, 2.0}
@@ -203,3 +201,14 @@ def test_one_by_one_kernels_take_slices(sampling: str) -> None:
     plain = nn.Conv2d(3, 4, 1, stride=2)
     samplers = Sampling(sampling).assignment((2, 2, 2))
     check(plain, 3, (9, 8), 4, samplers)
+
+
+def test_a_batch_that_cannot_hold_the_submaps_is_refused() -> None:
+    layer = CheckeredConv2d(3, 4, 3, stride=2, submaps=2)
+    with pytest.raises(ValueError, match="a batch of 3 cannot hold 2 submaps"):
+        layer(torch.zeros(3, 3, 8, 8))
+
+
+def test_layers_built_by_hand_after_others_of_another_stride() -> None:
+    layer = CheckeredConv2d(1, 1, 4, stride=4, submaps=2, sampling="lattice")
+    assert (len(layer.samplers), layer.submaps_out) == (2, 8)

@@ -28,6 +28,9 @@ class Draws(NamedTuple):
     flips: Tensor
 
 
+_WHERE = "data.augmentations.(the one that data.augment chooses)"
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """Rotates, crops and flips each image of a batch at random, in this order.
@@ -40,7 +43,7 @@ class Augmentation:
             (`RandomRotation(rotation)`); 0 for none.
 
     Raises:
-        UserError: for negative numbers, or a rotation above 180.
+        UserError: for negative numbers, a rotation above 180, or values of another type.
     """
 
     crop_padding: int
@@ -48,12 +51,13 @@ class Augmentation:
     rotation: float
 
     def __post_init__(self) -> None:
-        if self.crop_padding < 0:
-            raise UserError(
-                f"data.augmentation.crop_padding is {self.crop_padding}, expected 0 pixels (no crop) or more."
-            )
-        if not 0 <= self.rotation <= 180:
-            raise UserError(f"data.augmentation.rotation is {self.rotation}, expected 0 (none) to 180 degrees.")
+        pixels, degrees = self.crop_padding, self.rotation
+        if not isinstance(pixels, int) or isinstance(pixels, bool) or pixels < 0:
+            raise UserError(f"{_WHERE}.crop_padding: expected a number of pixels, 0 for no crop, got {pixels!r}.")
+        if not isinstance(self.flip, bool):
+            raise UserError(f"{_WHERE}.flip: expected true or false, got {self.flip!r}.")
+        if not isinstance(degrees, int | float) or isinstance(degrees, bool) or not 0 <= degrees <= 180:
+            raise UserError(f"{_WHERE}.rotation: expected 0 (none) to 180 degrees, got {degrees!r}.")
 
     def draw(self, count: int, generator: Generator) -> Draws:
         """Draws for `count` images, from a generator on the CPU so that every device gets the same."""

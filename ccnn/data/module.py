@@ -105,14 +105,19 @@ class InMemoryData(pl.LightningDataModule):
         for split, half in ((train, "training"), (test, "test")):
             check(split, f"The {half} set in {origin}", self._channels, self._image_size, self._num_classes)
         self._train, self._validation = self._split_off_validation(train)
-        per_process = -(-len(self._train.labels) // self._world_size)
+        self._test = test
+        self._check_batch_size()
+
+    def _check_batch_size(self) -> None:
+        """Once the data is read, and again when the number of processes is known."""
+        images = len(self.train_set.labels)
+        per_process = -(-images // self._world_size)
         if self._batch_size > per_process:
             raise UserError(
                 f"data.batch_size is {self._batch_size}, but each process has {per_process} training images "
-                f"({len(train.labels)} less the validation set, processes: {self._world_size}). "
+                f"({images} without the validation set, processes: {self._world_size}). "
                 f"Set data.batch_size to {per_process} at most."
             )
-        self._test = test
 
     @property
     def train_set(self) -> Split:
@@ -132,6 +137,7 @@ class InMemoryData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Training batches from where the trainer stands: the beginning, or where a resumed run stopped."""
+        self._check_batch_size()
         return training_loader(self.train_set, self._training_batches(self._start()), self._num_workers, self._pin)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -81,10 +83,20 @@ def test_the_generator_alone_decides() -> None:
     assert torch.equal(torch.get_rng_state(), state), "the global generator is not drawn from"
 
 
-@pytest.mark.parametrize("arguments", [{"crop_padding": -1}, {"rotation": -1.0}, {"rotation": 200.0}])
-def test_impossible_parameters_are_refused(arguments: dict[str, float]) -> None:
-    with pytest.raises(UserError, match=f"data.augmentation.{next(iter(arguments))} is -?[12]"):
-        Augmentation(**{"crop_padding": 0, "flip": False, "rotation": 0.0, **arguments})  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"crop_padding": -1},
+        {"crop_padding": 1.5},
+        {"flip": "maybe"},
+        {"rotation": -1.0},
+        {"rotation": 200.0},
+        {"rotation": "ten"},
+    ],
+)
+def test_impossible_parameters_are_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=rf"data.augmentations.*\.{next(iter(arguments))}: expected .*got"):
+        Augmentation(**{"crop_padding": 0, "flip": False, "rotation": 0.0, **arguments})
 
 
 def test_normalisation_is_torchvisions() -> None:

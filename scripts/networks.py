@@ -1,0 +1,217 @@
+"""Writes docs/networks.md: which networks of torchvision and timm convert, and what that costs."""
+
+import argparse
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+import ccnn
+
+ATTENTION = ("vit_", "swin_", "maxvit")
+"""How torchvision's networks begin that are not convolutional."""
+
+CONVOLUTIONAL = (
+    "byobnet", "convmixer", "convnext", "cspnet", "cspnext", "densenet", "dla", "dpn", "efficientnet",
+    "fasternet", "fastvit", "focalnet", "ghostnet", "hardcorenas", "hgnet", "hrnet", "inception_next",
+    "inception_resnet_v2", "inception_v3", "inception_v4", "lcnetv2", "mambaout", "metaformer",
+    "mobilenetv3", "nasnet", "nfnet", "pnasnet", "rdnet", "regnet", "repghost", "repvit", "res2net",
+    "resnest", "resnet", "resnetv2", "rexnet", "selecsls", "senet", "sknet", "starnet", "tresnet", "vgg",
+    "vovnet", "xception", "xception_aligned",
+)  # fmt: skip
+"""timm's modules whose networks are convolutional."""
+
+WITH_ATTENTION = ("caformer", "fastvit_ma", "fastvit_mc", "fastvit_sa", "mobilenetv4_hybrid")
+"""How networks of these modules begin that attend over space, and so are no CNNs all the same."""
+
+_PREFIXES = "bat|dm|eca|ese|gc|gcre|legacy|nf|se|test|tf"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network's line of the table; `problem` is empty if it converts."""
+
+    library: str
+    family: str
+    name: str
+    input_size: tuple[int, int, int]
+    submaps: int = 0
+    layers: int = 0
+    ratio: float = 0.0
+    traditional: tuple[str, ...] = ()
+    problem: str = ""
+
+
+class Blank(TorchFunctionMode):
+    """Inside, networks are built without numbers: their parameters are on the meta device.
+
+    Unlike under `torch.device("meta")`, what a constructor computes to find its widths has values.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in (torch.empty, torch.ones, torch.zeros) and kwargs.get("device") is None:
+            kwargs["device"] = "meta"
+        return func(*args, **kwargs)
+
+
+def torchvision_names() -> list[str]:
+    """All convolutional classification networks of torchvision."""
+    models = import_module("torchvision.models")
+    return [name for name in models.list_models(module=models) if not name.startswith(ATTENTION)]
+
+
+def timm_names() -> dict[str, str]:
+    """Of each convolutional family of timm, a network of the smallest default input, the first by name.
+
+    A family is the word that a name begins with, within one of timm's modules.
+    """
+    timm = import_module("timm")
+    chosen: dict[tuple[str, str], str] = {}
+    for module in CONVOLUTIONAL:
+        names = [name for name in timm.list_models(module=module) if not name.startswith(WITH_ATTENTION)]
+        for name in sorted(names, key=lambda name: (timm_input_size(name), natural(name))):
+            chosen.setdefault((module, family(name)), name)
+    return {name: f"{module}: {word}" for (module, word), name in chosen.items()}
+
+
+def family(name: str) -> str:
+    """The word that a network's name begins with.
+
+    >>> [family(name) for name in ("resnet18d", "tf_efficientnetv2_b0", "eca_resnet33ts", "cs3darknet_l")]
+    ['resnet', 'tf_efficientnetv2', 'eca_resnet', 'cs3darknet']
+    """
+    found = re.match(rf"(?:(?:{_PREFIXES})_)?(?:cs3|res2|wide_)?[a-z]+?(?:v\d)?(?=[_\d]|$)", name)
+    return found.group() if found else name
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts numbers within names by their value."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def timm_input_size(name: str) -> tuple[int, int, int]:
+    """A timm network's default input (C, H, W)."""
+    config = import_module("timm").models.get_pretrained_cfg(name)
+    return config.input_size if config else (3, 224, 224)
+
+
+def build(library: str, name: str, num_classes: int = 1000) -> tuple[nn.Module, tuple[int, int, int]]:
+    """A network without numbers and its input size."""
+    with Blank(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # both libraries warn of what they plan to change
+        if library == "timm":
+            timm = import_module("timm")
+            return timm.create_model(name, pretrained=False, num_classes=num_classes), timm_input_size(name)
+        side = 299 if name == "inception_v3" else 224
+        options = {"init_weights": False} if name in ("inception_v3", "googlenet") else {}
+        models = import_module("torchvision.models")
+        return models.get_model(name, num_classes=num_classes, **options), (3, side, side)
+
+
+def measure(task: tuple[str, str, str]) -> Row:
+    """Converts one network, on the meta device."""
+    library, word, name = task
+    torch.set_num_threads(1)
+    model, size = build(library, name)
+    try:
+        plain = ccnn.multiply_adds(model, size)
+        ccnn.convert(model, size, "lattice")
+    except ccnn.ConversionError as error:
+        return Row(
+            library,
+            word,
+            name,
+            size,
+            problem=str(error).removeprefix("convert: ").removesuffix(" Layers that stay traditional: none."),
+        )
+    report = ccnn.conversion_report(model)
+    return Row(
+        library, word, name, size, report.submaps, len(report.layers), ccnn.multiply_adds(model, size) / plain,
+        tuple(f"{layer}: {why}" for layer, why in report.traditional.items()),
+    )  # fmt: skip
+
+
+def tasks(libraries: list[str]) -> Iterator[tuple[str, str, str]]:
+    """What is to be measured: library, family, network."""
+    if "torchvision" in libraries:
+        for name in torchvision_names():
+            yield "torchvision", family(name), name
+    if "timm" in libraries:
+        for name, word in timm_names().items():
+            yield "timm", word, name
+
+
+def page(rows: list[Row], libraries: list[str]) -> str:
+    """The page in Markdown."""
+    versions = ", ".join(
+        f"{name} {import_module(name).__version__.partition('+')[0]}" for name in ("torch", *libraries)
+    )
+    lines = [
+        "# Networks that convert",
+        "",
+        f"Written by `python scripts/networks.py` with {versions}; do not edit.",
+        "",
+        "Each network is converted as it comes, with `sampling=lattice`, on the meta device. *Input* is what it",
+        "is converted and counted for. *Submaps* is their number where they are merged; *layers* counts those",
+        "that multisample; *cost* is multiply-adds of the CCNN over those of the CNN. A network without numbers",
+        "does not convert; the reason stands below the table. Global means that a network's forward computes",
+        "itself, as in timm's squeeze-and-excitation, are taken of each submap alone.",
+        "",
+    ]
+    for library in libraries:
+        mine = [row for row in rows if row.library == library]
+        good = [row for row in mine if not row.problem]
+        what = "families, one network each" if library == "timm" else "convolutional classification networks"
+        lines += [
+            f"## {library}",
+            "",
+            f"{len(good)} of {len(mine)} {what}, convert.".replace("networks,", "networks"),
+        ]
+        lines += ["", "| family | network | input | submaps | layers | cost |", "|---|---|---|---:|---:|---:|"]
+        for row in mine:
+            size = "×".join(map(str, row.input_size))
+            numbers = "| | | " if row.problem else f"| {row.submaps} | {row.layers} | {row.ratio:.2f} "
+            lines.append(f"| {row.family} | {row.name} | {size} {numbers}|")
+        for title, notes in (
+            ("Do not convert", [(row.name, [row.problem]) for row in mine if row.problem]),
+            ("Keep some strided layers as they are", [(row.name, row.traditional) for row in mine]),
+        ):
+            told = [f"- {name}: {'; '.join(texts)}" for name, texts in notes if texts]
+            lines += ["", f"### {title}", "", *told] if told else []
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Reads the command line and writes the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path(__file__).parents[1] / "docs" / "networks.md")
+    parser.add_argument("--libraries", nargs="+", choices=["torchvision", "timm"], default=["torchvision", "timm"])
+    parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    arguments = parser.parse_args()
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        rows = []
+        for row in pool.map(measure, tasks(arguments.libraries)):
+            rows.append(row)
+            print(row.library, row.name, row.problem or f"{row.submaps} submaps", flush=True)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(page(rows, arguments.libraries), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -115,6 +115,25 @@ def test_tensorboard_shows_curves_and_hyperparameters(run: Run, tmp_path: Path) 
     assert "hparams" in events.summary_metadata["_hparams_/session_start_info"].plugin_data.plugin_name
 
 
+def test_the_validation_error_is_one_whatever_chooses_the_best_epoch(run: Run, tmp_path: Path) -> None:
+    metrics = run("callbacks.best_checkpoint.monitor=val/loss")
+    with (tmp_path / "run/metrics.csv").open() as file:
+        errors = [float(row["val/error"]) for row in csv.DictReader(file) if row["val/error"]]
+    assert metrics["val/error"] == pytest.approx(errors[metrics["best_epoch"] - 1], abs=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
+def test_other_precisions_run(precision: str, run: Run) -> None:
+    assert 0 <= run("convert=true", "trainer.max_epochs=1", f"trainer.precision={precision}")["test/error"] <= 100
+
+
+@pytest.mark.parametrize("sampling", ["random", "stochastic", "lattice", "complete", "three_quarters", "custom"])
+def test_every_sampling_method_trains(sampling: str, run: Run) -> None:
+    metrics = run("convert=true", "trainer.max_epochs=1", f"sampling={sampling}")
+    assert metrics["sampling"] == sampling
+    assert metrics["multiply_adds_ratio"] > 1
+
+
 def test_a_run_never_overwrites_another(run: Run, tmp_path: Path) -> None:
     run()
     before = (tmp_path / "run/metrics.json").read_bytes()
@@ -131,6 +150,23 @@ def test_a_run_never_overwrites_another(run: Run, tmp_path: Path) -> None:
         (["trainer=gpu"], "trainer: .*gpu"),
         (["model.dropout=2"], "model: .*2"),
         (["data.batch_size=100000"], "data.batch_size"),
+        (["output_dir=/elsewhere"], "output_dir: .*hydra.run.dir"),
+        (["optimizer.momentum=-1"], "optimizer.*momentum.*-1"),
+        (["optimizer.momentum=0"], "Nesterov momentum requires a momentum"),
+        (
+            ["callbacks.best_checkpoint.monitor=val/eror"],
+            "monitor: there is no 'val/eror'; did you mean 'val/error'",
+        ),
+        (["data.augmentations.standard.crop_padding=1.5"], r"data.augmentations.*crop_padding.*got 1.5"),
+        (["sampling.skip_first=-1"], "sampling.skip_first: expected 0 or more levels, got -1"),
+        (
+            ["convert=true", "sampling.only=[layer1.*]"],
+            r"no strided layer matches the name 'layer1.\*'; there are conv3",
+        ),
+        (
+            ["sampling=custom", "sampling.samplers=[[[1,2],[0,1]]]"],
+            r"samplers\[0\]\[0\]\[1\]: expected 0 or 1, got 2",
+        ),
     ],
 )
 def test_what_fails_before_training_writes_nothing(

@@ -71,6 +71,14 @@ MISTAKES = {
     "model._target_=ccnn.models.nothing": ["model._target_: expected the dotted name", "ccnn.models.nothing"],
     "optimizer=7": ["needs the name of a choice"],
     "sampling.name=3": ["sampling.name: expected a text, got 3"],
+    "+callbacks.x=3": ["callbacks.x: expected a mapping with a _target_, or null, got 3"],
+    "logger.csv=7": ["logger.csv: expected a mapping"],
+    "+trainer.fast_dev_run=true": ["trainer.fast_dev_run: gives no result"],
+    "+trainer.overfit_batches=2": ["trainer.overfit_batches: gives no result"],
+    "+trainer.limit_train_batches=0": ["trainer.limit_train_batches: expected more than 0"],
+    "sampling=latice": ["sampling: there is no choice 'latice'", "did you mean 'lattice'"],
+    "sampling.border=none": ["sampling.border: there is no choice 'none'"],
+    "sampling.skip_first=x": ["sampling.skip_first: expected an integer, got 'x'"],
     "scheduler.fractions=[a]": ["scheduler.fractions: expected a list of numbers"],
 }  # fmt: skip
 

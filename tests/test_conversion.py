@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from experiments import randomised
 from reference import LATTICE, Reference5d, naive
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,20 +22,7 @@ LEVELS = {"naive": naive, "lattice": lambda n: LATTICE[:n]}
 
 
 def small_resnet(depth: int = 18) -> nn.Module:
-    return resnet(depth, channels=(8, 12, 16, 20), expansion=2)
-
-
-def randomised(model: nn.Module) -> nn.Module:
-    """Batch norm with statistics and weights that a mistake cannot hide behind."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, std=0.2)
-            assert module.running_mean is not None
-            assert module.running_var is not None
-            nn.init.normal_(module.running_mean, std=0.2)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return model
+    return randomised(resnet(depth, channels=(8, 12, 16, 20), expansion=2))
 
 
 # --- against the published scheme in 5-D ---------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from experiments import randomised
 from reference import LATTICE, THREE_QUARTERS, Reference5d, multisample_reference, naive
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,7 +31,7 @@ CLOSE: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-10}
 
 
 def small_resnet() -> nn.Module:
-    return ResNet([1, 1, 1, 1], bottleneck=False, channels=(4, 6, 8, 8))
+    return randomised(ResNet([1, 1, 1, 1], bottleneck=False, channels=(4, 6, 8, 8)))
 
 
 def multisampling_layers(model: nn.Module) -> dict[str, Multisampling]:

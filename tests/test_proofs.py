@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from experiments import randomised
 from reference import LATTICE, THREE_QUARTERS, TRADITIONAL, Levels, naive, offsets_reference
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -69,17 +70,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], str, int]] = {
 }
 
 
-def randomised(model: nn.Module) -> nn.Module:
-    """In float64 and evaluation, batch norms with statistics and weights that a mistake cannot hide behind."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            assert module.running_mean is not None
-            assert module.running_var is not None
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, std=0.2)
-            nn.init.normal_(module.running_mean, std=0.2)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return model.double().eval()
+def in_evaluation(model: nn.Module) -> nn.Module:
+    return randomised(model).double().eval()
 
 
 def last_map(model: nn.Module, name: str, x: Tensor) -> Tensor:
@@ -109,7 +101,7 @@ def check_shifts(plain: nn.Module, name: str, margin: int, sampling: str | Sampl
 def test_submaps_are_the_plain_network_on_shifted_images(network: str, sampling: str) -> None:
     torch.manual_seed(0)
     build, name, margin = NETWORKS[network]
-    check_shifts(randomised(build()), name, margin, *SAMPLINGS[sampling])
+    check_shifts(in_evaluation(build()), name, margin, *SAMPLINGS[sampling])
 
 
 @pytest.mark.slow
@@ -120,7 +112,7 @@ def test_submaps_of_torchvisions_resnet_are_the_plain_network_on_shifted_images(
     torch.manual_seed(0)
     block = torchvision.models.resnet.Bottleneck
     plain = torchvision.models.ResNet(block, [1, 1, 1, 1], width_per_group=4, num_classes=5)
-    check_shifts(randomised(plain), "layer4", 4, sampling, levels)
+    check_shifts(in_evaluation(plain), "layer4", 4, sampling, levels)
 
 
 def test_offsets_are_the_references() -> None:
@@ -185,7 +177,7 @@ def check_dilation(plain: nn.Module, dilated: nn.Module, name: str, side: int, l
 
 def test_complete_is_the_dilated_network() -> None:
     torch.manual_seed(0)
-    plain: Any = randomised(ResNet([1, 2, 1, 1], bottleneck=True, channels=(4, 6, 8, 8), expansion=2))
+    plain: Any = in_evaluation(ResNet([1, 2, 1, 1], bottleneck=True, channels=(4, 6, 8, 8), expansion=2))
     fine = copy.deepcopy(plain)
     blocks = [block for stage in fine.stages for block in stage]
     check_dilation(plain, dilated(fine, blocks, layers(fine.stem), "shortcut"), "stages", 24, 3)
@@ -197,7 +189,7 @@ def test_complete_is_the_dilated_network_for_torchvisions_resnets(block: str) ->
     torch.manual_seed(0)
     kind = getattr(torchvision.models.resnet, block)
     width = 4 if block == "Bottleneck" else 64
-    plain: Any = randomised(torchvision.models.ResNet(kind, [1, 1, 1, 1], width_per_group=width, num_classes=5))
+    plain: Any = in_evaluation(torchvision.models.ResNet(kind, [1, 1, 1, 1], width_per_group=width, num_classes=5))
     fine = copy.deepcopy(plain)
     blocks = [part for stage in (fine.layer1, fine.layer2, fine.layer3, fine.layer4) for part in stage]
     stem = [fine.conv1, fine.maxpool]

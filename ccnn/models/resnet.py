@@ -62,6 +62,11 @@ class ResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, _Block):
+                # Each block starts as its shortcut, so that deep networks train from the first step on.
+                last = module.branch[-1]
+                assert isinstance(last, nn.BatchNorm2d)
+                nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.pool(self.stages(self.stem(x))).flatten(1))

@@ -54,7 +54,7 @@ def assignments(draw: st.DrawFn, stride: int) -> tuple[int, Assignment]:
     return submaps, tuple(draw(st.lists(sampler, min_size=count, max_size=count)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(st.data())
 def test_convolution(data: st.DataObject) -> None:
     stride, groups = data.draw(st.integers(2, 4)), data.draw(st.sampled_from([1, 2, 4]))
@@ -65,7 +65,7 @@ def test_convolution(data: st.DataObject) -> None:
     check(plain, 4, size, *data.draw(assignments(stride)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(st.data())
 def test_max_pooling(data: st.DataObject) -> None:
     stride, kernel = data.draw(st.integers(2, 4)), data.draw(pairs(1, 5))
@@ -76,7 +76,7 @@ def test_max_pooling(data: st.DataObject) -> None:
     check(plain, 3, size, *data.draw(assignments(stride)))  # type: ignore[arg-type]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(st.data())
 def test_average_pooling(data: st.DataObject) -> None:
     stride, kernel = data.draw(st.integers(2, 4)), data.draw(pairs(1, 5))
@@ -93,7 +93,7 @@ def test_average_pooling(data: st.DataObject) -> None:
     check(plain, 3, size, *data.draw(assignments(stride)))  # type: ignore[arg-type]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(st.data())
 def test_power_average_pooling(data: st.DataObject) -> None:
     stride, kernel = data.draw(st.integers(2, 4)), data.draw(pairs(1, 5))
@@ -212,3 +212,17 @@ def test_a_batch_that_cannot_hold_the_submaps_is_refused() -> None:
 def test_layers_built_by_hand_after_others_of_another_stride() -> None:
     layer = CheckeredConv2d(1, 1, 4, stride=4, submaps=2, sampling="lattice")
     assert (len(layer.samplers), layer.submaps_out) == (2, 8)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
+@pytest.mark.parametrize("sampling", ["naive", "lattice", "complete", "three_quarters"])
+def test_other_precisions_are_close(dtype: torch.dtype, tolerance: float, sampling: str) -> None:
+    torch.manual_seed(0)
+    for plain in (nn.Conv2d(8, 8, 3, 2, 1), nn.Conv2d(8, 8, 1, 2), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2)):
+        x = torch.randn(2, 8, 11, 10).to(dtype)
+        plain.to(dtype).double()  # the oracle works on the rounded weights
+        samplers = Sampling(sampling).assignment((2,))
+        expected = multisample_reference(plain, x.double(), 1, samplers)
+        got = multisampling(plain.to(dtype), 1, samplers)(x)
+        assert got.dtype == dtype
+        torch.testing.assert_close(got.double(), expected, rtol=tolerance, atol=tolerance)

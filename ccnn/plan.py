@@ -1,6 +1,7 @@
 """The plan of a conversion: which layers change, and the number of submaps that each of them receives."""
 
 import copy
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -169,6 +170,7 @@ class _Trial:
         self.result = Plan(traditional=traditional)
         self.paths: dict[int, Path] = {1: ()}  # number of submaps → strides that led to it
         self.calls: list[tuple[str, int, int]] = []  # name, dimensions and submaps of the input
+        self.times: Counter[str] = Counter()  # calls of each module in the current run
         self.merging: dict[str, MergeInput] = {}
         self.watch = Watch(dry, self._call, self._return)
         if sampling.draws:
@@ -213,8 +215,8 @@ class _Trial:
         return self.result.draws is not None and self.dry.training
 
     def _call(self, name: str, module: nn.Module, x: Tensor) -> None:
-        call = sum(name == earlier for earlier, *_ in self.calls)
-        submaps = self.plain.submaps(self.dry.training, name, call, x.shape[0])
+        submaps = self.plain.submaps(self.dry.training, name, self.times[name], x.shape[0])
+        self.times[name] += 1
         self.calls.append((name, x.ndim, submaps))
         layer = self.merging.get(name) if name in self.merging else self.result.layers.get(name)
         if layer is None:
@@ -306,6 +308,7 @@ class _Trial:
 
     def _run(self, training: bool) -> list[Tensor]:
         self.calls.clear()
+        self.times.clear()
         self.watch.active.clear()
         with explained(self.watch, self._yields, self._traditional):
             return outputs(self.dry.train(training), self.input_size)

@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 from torch import nn
 
 from ccnn.dry_run import ConversionError
-from ccnn.functional import FunctionalPools
+from ccnn.functional import Call, FunctionalCalls
 from ccnn.joint import Joint
 from ccnn.merge import MergeOutputs, MergeReplaced
-from ccnn.multisampling import Multisampling, strides
+from ccnn.multisampling import strides
 from ccnn.plan import Plan, plan
 from ccnn.rules import become
 from ccnn.samplers import Assignment, Sampling, resolve
@@ -139,27 +139,29 @@ def conversion_report(model: nn.Module) -> ConversionReport:
 def _apply(model: nn.Module, planned: Plan, sampling: Sampling, input_size: tuple[int, int, int]) -> None:
     modules = dict(model.named_modules())
     original = {name: type(module).__name__ for name, module in modules.items()}
-    for owner, pools in planned.pools.items():
-        become(modules[owner], FunctionalPools)
-        modules[owner].__dict__["pools"] = [pool and _without_hooks(pool) for pool in pools]
+    for owner, kinds in planned.calls.items():
+        kept = {reduces: list(map(_without_hooks, calls)) for reduces, calls in kinds.items() if any(calls)}
+        if kept:
+            become(modules[owner], FunctionalCalls)
+            modules[owner].__dict__["calls"] = kept
     converted, joint = [], []
     for name, dry in planned.layers.items():
-        if name in modules and (isinstance(dry, Multisampling) or max(dry.submaps, dry.submaps_training) > 1):
+        if name in modules:
             become(modules[name], type(dry))
             for setting in _SETTINGS:
                 if setting in vars(dry):
                     setattr(modules[name], setting, getattr(dry, setting))
-            if isinstance(dry, Joint):
-                joint.append(name)
-            elif visits := planned.visits.get(name):
-                modules[name].__dict__["submaps"] = min(visit.submaps for visit in visits)
-        if isinstance(dry, Multisampling):
-            kind = original.get(name, "functional")
-            visits = planned.visits.get(name, [])
-            converted += [
-                ConvertedLayer(name, kind, strides(dry)[0], (visit.submaps, visit.submaps_out), visit.size_out)
-                for visit in visits
-            ]
+        visits = planned.visits.get(name, [])
+        if isinstance(dry, Joint):
+            joint.append(name)
+            continue
+        if visits and name in modules:
+            modules[name].__dict__["submaps"] = min(visit.submaps for visit in visits)
+        kind = original.get(name, "functional")
+        converted += [
+            ConvertedLayer(name, kind, strides(dry)[0], (visit.submaps, visit.submaps_out), visit.size_out)
+            for visit in visits
+        ]
     for name, hook in planned.heads.items():
         modules[name].register_forward_pre_hook(hook, prepend=True)
     submaps = max((hook.submaps for hook in planned.heads.values()), default=1)
@@ -193,10 +195,11 @@ def _steps(planned: Plan) -> tuple[tuple[int, Assignment], ...]:
 _SETTINGS = ("submaps", "submaps_training", "samplers", "method", "border", "draws", "path", "_runs")
 
 
-def _without_hooks(pool: Multisampling) -> Multisampling:
-    pool._forward_pre_hooks.clear()
-    pool._forward_hooks.clear()
-    return pool
+def _without_hooks(layer: Call | None) -> Call | None:
+    if layer is not None:
+        layer._forward_pre_hooks.clear()
+        layer._forward_hooks.clear()
+    return layer
 
 
 def _size(size: tuple[int, ...]) -> str:

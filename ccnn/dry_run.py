@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from ccnn.functional import POOLINGS, pool_name, pooling
+from ccnn.functional import Call, call_name, is_reduction, kind_of, pooling
+from ccnn.joint import JointReduction
 from ccnn.multisampling import Multisampling, pair
 from ccnn.rules import find_rule
 
@@ -113,9 +114,10 @@ class Survey:
     """What a plain network does.
 
     Attributes:
-        sizes: height × width of the largest map that reaches each module.
-        pools: for each module that pools in its own forward, the layer that would take each call's place, or
-            None where the call has no stride.
+        sizes: height × width of the largest map that reaches each module or functional call.
+        whole: poolings that see their whole map in a single window.
+        calls: for each module that pools (False) or reduces maps (True) in its own forward, what would take
+            each call's place, or None where nothing would.
         functional: strided calls that cannot be converted, as `where: what`.
         rows: in training and in evaluation, the rows of the batch in each call of each module.
         outputs: in training and in evaluation, the rows of each tensor of the output.
@@ -123,7 +125,8 @@ class Survey:
     """
 
     sizes: dict[str, int]
-    pools: dict[str, list[Multisampling | None]]
+    whole: set[str]
+    calls: dict[str, dict[bool, list[Call | None]]]
     functional: dict[str, str]
     modes: list[bool]
     rows: dict[bool, dict[str, list[int]]]
@@ -146,12 +149,14 @@ def survey(dry: nn.Module, input_size: InputSize) -> Survey:
         ConversionError: if it does not run on `input_size` in evaluation.
     """
     dry = copy.deepcopy(dry)
-    found = Survey({}, {}, {}, [], {False: {}, True: {}}, {})
+    found = Survey({}, set(), {}, {}, [], {False: {}, True: {}}, {})
 
     def on_call(name: str, module: nn.Module, x: Tensor) -> None:
         found.rows[dry.training].setdefault(name, []).append(x.shape[0])
         if x.ndim == 4:
             found.sizes[name] = max(found.sizes.get(name, 0), x.shape[2] * x.shape[3])
+            if isinstance(module, _STRIDED_POOLINGS) and _sees_all(module, x):
+                found.whole.add(name)
 
     watch = Watch(dry, on_call)
     for training in (False, True):
@@ -174,13 +179,21 @@ def survey(dry: nn.Module, input_size: InputSize) -> Survey:
             )
         found.outputs[training] = [tensor.shape[0] if tensor.ndim else 1 for tensor in result]
         found.modes.append(training)
-        for name, pools in calls.pools.items():
-            if calls.direct(name) and len(found.pools.setdefault(name, pools)) != len(pools):
-                calls.others[f"{name}: pooling"] = "the number of calls differs between training and evaluation"
-                found.pools[name] = [None] * max(len(found.pools[name]), len(pools))
+        for name, kinds in calls.direct():
+            for reduces, layers in kinds.items():
+                known = found.calls.setdefault(name, {}).setdefault(reduces, layers)
+                if len(known) != len(layers):
+                    calls.others[f"{name}: pooling"] = (
+                        "the number of calls differs between training and evaluation"
+                    )
+                    found.calls[name][reduces] = [None] * max(len(known), len(layers))
         found.functional |= calls.others
         found.sizes |= calls.sizes
-    found.pools = {name: pools for name, pools in found.pools.items() if any(pools)}
+        found.whole |= calls.whole
+    found.calls = {
+        name: {reduces: layers for reduces, layers in kinds.items() if any(layers)}
+        for name, kinds in found.calls.items()
+    }
     return found
 
 
@@ -190,18 +203,21 @@ class _Calls(TorchFunctionMode):
     def __init__(self, dry: nn.Module, watch: Watch) -> None:
         super().__init__()
         self.watch, self.modules = watch, dict(dry.named_modules())
-        self.pools: dict[str, list[Multisampling | None]] = {}
-        self.nested: set[str] = set()
+        self.calls: dict[str, dict[bool, list[Call | None]]] = {}
+        self.nested: set[tuple[str, bool]] = set()
         self.sizes: dict[str, int] = {}
+        self.whole: set[str] = set()
         self.others: dict[str, str] = {}
 
-    def direct(self, name: str) -> bool:
-        """Whether all pooling calls within a module are its own, so that their order identifies them."""
-        if name not in self.nested:
-            return True
-        if any(self.pools[name]):
-            self.others[f"{name}: pooling"] = "a functional call beside modules that pool"
-        return False
+    def direct(self) -> Iterator[tuple[str, dict[bool, list[Call | None]]]]:
+        """The modules all of whose calls of a kind are their own, so that their order identifies them."""
+        for name, kinds in self.calls.items():
+            for reduces, layers in kinds.items():
+                if (name, reduces) in self.nested and any(layers):
+                    self.others[f"{name}: {'mean' if reduces else 'pooling'}"] = (
+                        "a functional call beside modules that do the same"
+                    )
+            yield name, {reduces: kinds[reduces] for reduces in kinds if (name, reduces) not in self.nested}
 
     def __torch_function__(
         self,
@@ -213,19 +229,32 @@ class _Calls(TorchFunctionMode):
         kwargs = kwargs or {}
         inside = self.watch.active[-1] if self.watch.active else ""
         module = self.modules[inside]
-        if func in POOLINGS:
-            self.nested.update(self.watch.active[:-1])
-            if not isinstance(module, _POOLING_MODULES):
-                pools = self.pools.setdefault(inside, [])
+        if kind := kind_of(func, args, kwargs):
+            reduces = is_reduction(kind)
+            self.nested.update((name, reduces) for name in self.watch.active[:-1])
+            # What the whole network reduces at its end, its head merges anyway.
+            if not isinstance(module, _POOLING_MODULES) and not (reduces and not inside):
+                layers = self.calls.setdefault(inside, {}).setdefault(reduces, [])
                 x = args[0] if args else kwargs["input"]
-                self.sizes[pool_name(inside, POOLINGS[func], len(pools))] = x.shape[2] * x.shape[3]
-                pools.append(pooling(POOLINGS[func], args, kwargs))
+                name = call_name(inside, kind, len(layers))
+                self.sizes[name] = x.shape[2] * x.shape[3]
+                layer = JointReduction() if reduces else pooling(kind, args, kwargs)
+                if isinstance(layer, Multisampling) and _sees_all(layer, x):
+                    self.whole.add(name)
+                layers.append(layer)
         elif what := _subsamples(func, args, kwargs, module):
             self.others[inside or "the model's own forward"] = what
         return func(*args, **kwargs)
 
 
-_POOLING_MODULES = (nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+_STRIDED_POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d)
+_POOLING_MODULES = (*_STRIDED_POOLINGS, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+
+
+def _sees_all(pool: Any, x: Tensor) -> bool:
+    """Whether one window of a pooling covers a map."""
+    kernel = pair(pool.kernel_size)
+    return kernel[0] >= x.shape[2] > 1 and kernel[1] >= x.shape[3] > 1
 
 
 def _subsamples(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], module: nn.Module) -> str:

@@ -1,5 +1,6 @@
 """Joint layers: layers that mix a whole feature map, and so see all submaps of it at once."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,14 +9,19 @@ from torch.nn import functional as F
 
 from ccnn.draws import Folded
 from ccnn.multisampling import pair
-from ccnn.submaps import fold, unfold
+from ccnn.submaps import fold, stack, unfold, unstack
 
 
 class Joint(Folded, nn.Module):
     """What the layers share that see all submaps of a feature map at once.
 
     Built by hand, they take the plain layer's arguments and then `submaps`, the number that reaches them.
+
+    Attributes:
+        wraps: whether the plain layer's own forward runs, whatever it is; otherwise the rule's replaces it.
     """
+
+    wraps = False
 
     def __init__(self, *args: Any, submaps: int = 1, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -92,8 +98,40 @@ class JointStochasticDepth(Joint):
     first: (S·N, C, H, W) → (N, S, C, H, W) and back.
     """
 
+    wraps = True
+
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
         dropped: Tensor = super().forward(unfold(x, self.submaps_now).transpose(0, 1))
         return fold(dropped.transpose(0, 1))
+
+
+class JointNorm(Joint):
+    """Group or instance normalisation with the statistics of a whole feature map, all its submaps together.
+
+    A rule for nn.GroupNorm, nn.InstanceNorm2d and their subclasses. Shape: (S·N, C, H, W) → the same.
+    """
+
+    wraps = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        submaps = self.submaps_now
+        if submaps == 1 or x.ndim != 4:
+            return super().forward(x)
+        normalised: Tensor = super().forward(stack(x, submaps))
+        return unstack(normalised, submaps)
+
+
+class JointReduction(Joint):
+    """A function that reduces a whole feature map, such as `x.mean((2, 3))`, over all its submaps together.
+
+    Shape: (S·N, C, H, W) → what the function gives for one map, for every submap of the image alike.
+    """
+
+    def forward(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+        submaps = self.submaps_now
+        if submaps == 1:
+            return function(x)
+        joint = function(stack(x, submaps))
+        return fold(joint.expand(submaps, *joint.shape))

@@ -8,12 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ccnn.multisampling import Multisampling, Pair, Size, output_size, pair, reach_of, strides
+from ccnn.multisampling import Multisampling, Pads, Pair, Size, output_size, pair, reach_of, strides
 from ccnn.samplers import Position, Sampling
 from ccnn.submaps import fold, unfold
-
-Pads = tuple[Pair, Pair]
-"""Rows above and below, columns left and right."""
 
 
 class CheckeredConv2d(Multisampling, nn.Conv2d):
@@ -75,25 +72,30 @@ class CheckeredConv2d(Multisampling, nn.Conv2d):
         stride, kernel, dilation = strides(self), pair(self.kernel_size), pair(self.dilation)
         if stride == (1, 1):
             return super().forward(x)
-        x, weight = self._pad(x), self._kernel()
+        weight, pads = self._kernel(), self._padding(x)
 
         def convolve(x: Tensor, stride: Pair) -> Tensor:
             return F.conv2d(x, weight, self.bias, stride, 0, self.dilation, self.groups)
 
-        windows = output_size((x.shape[2], x.shape[3]), kernel, stride, (0, 0), dilation, ceil_mode=False)
+        padded = (x.shape[2] + sum(pads[0]), x.shape[3] + sum(pads[1]))
+        windows = output_size(padded, kernel, stride, (0, 0), dilation, ceil_mode=False)
         reach = reach_of(windows, kernel, stride, dilation)
         if kernel != (1, 1):
-            return self._sample(x, reach, 0.0, lambda view, _: convolve(view, stride))
+            return self._sample(x, pads, self._pad, reach, lambda view, *_: convolve(view, stride))
         # A 1×1 kernel reads nothing but the kept samples: take them, then convolve once.
-        return convolve(
-            self._sample(x, reach, 0.0, lambda view, _: view[:, :, :: stride[0], :: stride[1]]), (1, 1)
-        )
+        kept = self._sample(x, pads, self._pad, reach, lambda view, *_: view[:, :, :: stride[0], :: stride[1]])
+        return convolve(kept, (1, 1))
 
-    def _pad(self, x: Tensor) -> Tensor:
-        padding = self._reversed_padding_repeated_twice
-        if not any(padding):
+    def _padding(self, x: Tensor) -> Pads:
+        left, right, above, below = self._reversed_padding_repeated_twice
+        return (above, below), (left, right)
+
+    def _pad(self, x: Tensor, pads: Pads) -> Tensor:
+        vertical, horizontal = pads
+        if not any((*vertical, *horizontal)):
             return x
-        return F.pad(x, padding, mode="constant" if self.padding_mode == "zeros" else self.padding_mode)
+        mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+        return F.pad(x, (*horizontal, *vertical), mode=mode)
 
     def _kernel(self) -> Tensor:
         return self.weight
@@ -141,24 +143,26 @@ class _Pooling(Multisampling):
             pool: the operation, strided, on a view that the windows fill.
             dilation: of the windows.
         """
-        kernel, stride, size = pair(self.kernel_size), strides(self), (x.shape[2], x.shape[3])
-        above, left = self._padding(x)
+        kernel, stride, pads = pair(self.kernel_size), strides(self), self._padding(x)
+        above, left = pads
         # PyTorch's rule knows equal padding only; rules may have a pixel more below and to the right.
-        extended = (size[0] + above[1] - above[0], size[1] + left[1] - left[0])
+        extended = (x.shape[2] + above[1] - above[0], x.shape[3] + left[1] - left[0])
         windows = output_size(extended, kernel, stride, (above[0], left[0]), dilation, self.ceil_mode)
-        padded = F.pad(x, (*left, *above), value=border) if any((*left, *above)) else x
 
-        def at(view: Tensor, shift: Position) -> Tensor:
-            grid = _Windows(windows, kernel, stride, shift, size, (above, left))
+        def fill(x: Tensor, pads: Pads) -> Tensor:
+            return F.pad(x, (*pads[1], *pads[0]), value=border) if any((*left, *above)) else x
+
+        def at(view: Tensor, shift: Position, size: Pair) -> Tensor:
+            grid = _Windows(windows, kernel, stride, shift, size, pads)
             out = pool(view, grid)
             inside = grid.inside()
-            if inside == windows or (self.border == "replicate" and padded is x):
+            if inside == windows:
                 return out
             return F.pad(
                 out[:, :, : inside[0], : inside[1]], (0, windows[1] - inside[1], 0, windows[0] - inside[0])
             )
 
-        return self._sample(padded, reach_of(windows, kernel, stride, dilation), border, at)
+        return self._sample(x, pads, fill, reach_of(windows, kernel, stride, dilation), at, border)
 
 
 class _Windows(NamedTuple):
@@ -266,8 +270,7 @@ class CheckeredAvgPool2d(_Pooling, nn.AvgPool2d):
         self._set_sampling(submaps, sampling, self.stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        solid = self.border == "replicate" and not any(pair(self.padding))  # no window reads a zero
-        every = solid or (self.count_include_pad and not self.ceil_mode)
+        every = self.count_include_pad and not self.ceil_mode
 
         def pool(view: Tensor, grid: _Windows) -> Tensor:
             if self.divisor_override or every:

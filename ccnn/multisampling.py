@@ -13,6 +13,8 @@ from ccnn.samplers import Assignment, Position, Sampling, resolve
 from ccnn.submaps import fold, unfold
 
 Pair = tuple[int, int]
+Pads = tuple[Pair, Pair]
+"""Rows above and below, columns left and right."""
 Size = int | tuple[int, int]
 _Run = tuple[Position, int, int]
 
@@ -34,7 +36,8 @@ class Multisampling(Folded, nn.Module):
     Attributes:
         samplers: one sampler per submap, or a single one for all of them.
         method: name of the sampling method that chose them.
-        border: `zeros` or `replicate`: what a shifted window finds beyond the bottom and the right edge.
+        border: `zeros` or `replicate`: what a shifted window finds beyond the bottom and the right edge; see
+            `Sampling`.
         path: the layer's level, by which it finds its samplers in `draws`.
     """
 
@@ -93,41 +96,60 @@ class Multisampling(Folded, nn.Module):
         return f"{super().extra_repr()}, submaps={self.submaps}→{self.submaps_out}, {self.method}"
 
     def _sample(
-        self, x: Tensor, reach: Pair, border: float, operate: Callable[[Tensor, Position], Tensor]
+        self,
+        x: Tensor,
+        pads: Pads,
+        pad: Callable[[Tensor, Pads], Tensor],
+        reach: Pair,
+        operate: Callable[[Tensor, Position, Pair], Tensor],
+        border: float = 0.0,
     ) -> Tensor:
-        """Runs `operate` once per run of submaps that share a position, on the input shifted to it.
+        """Runs `operate` once per run of submaps that share a position, on the input padded and shifted to it.
 
         One call per position rather than one call on all shifted inputs together: the shifted inputs are
         then views of one tensor, and only that is kept for backward.
 
         Args:
-            x: the padded input, (S·N, C, H, W).
+            x: the input, (S·N, C, H, W).
+            pads: what the layer pads.
+            pad: how it does so.
             reach: height and width that the unshifted grid of windows reads.
-            border: what a shifted grid finds beyond the bottom and the right edge, unless `replicate` is set.
-            operate: the layer's operation, strided, on a view of exactly `reach`.
+            operate: the layer's operation, strided, on a view of exactly `reach`; it is told the view's shift
+                and the height and width of the image, which `border="replicate"` enlarges.
+            border: the value of what a shifted grid finds beyond the bottom and the right edge.
         """
         runs, count = self._runs, len(self.samplers)
         if self.draws is not None and self.draws.current is not None and self.path:
             drawn = self.draws.current[self.path]
             runs, count = _runs(drawn), len(drawn)
-        below = reach[0] + max(dy for (dy, _), *_ in runs) - x.shape[2]
-        right = reach[1] + max(dx for (_, dx), *_ in runs) - x.shape[3]
-        if below > 0 or right > 0:
-            beyond = (0, max(right, 0), 0, max(below, 0))
-            x = (
-                F.pad(x, beyond, mode="replicate")
-                if self.border == "replicate"
-                else F.pad(x, beyond, value=border)
-            )
         if x.shape[0] % self.submaps_now:
             unfold(x, self.submaps_now)  # says what is wrong
-        maps = unfold(x, count)
-        return torch.cat(
-            [
-                operate(fold(maps[first:last])[:, :, dy : dy + reach[0], dx : dx + reach[1]], (dy, dx))
-                for (dy, dx), first, last in runs
-            ]
-        )
+        replicate = self.border == "replicate"
+        far = (max(dy for (dy, _), *_ in runs), max(dx for (_, dx), *_ in runs))
+        padded = x if replicate else _extend(pad(x, pads), reach, far, border)
+        maps, views = unfold(padded, count), []
+        for (dy, dx), first, last in runs:
+            view = fold(maps[first:last])
+            if replicate:
+                view = _continue(view, pads, reach, (dy, dx))
+            size = (view.shape[2], view.shape[3]) if replicate else (x.shape[2], x.shape[3])
+            if replicate:
+                view = _extend(pad(view, pads), reach, (dy, dx), border)
+            views.append(operate(view[:, :, dy : dy + reach[0], dx : dx + reach[1]], (dy, dx), size))
+        return torch.cat(views)
+
+
+def _extend(padded: Tensor, reach: Pair, shift: Position, border: float) -> Tensor:
+    """Adds what a shifted grid of windows reads beyond the bottom and the right edge."""
+    below, right = (max(reach[axis] + shift[axis] - padded.shape[2 + axis], 0) for axis in (0, 1))
+    return F.pad(padded, (0, right, 0, below), value=border) if below or right else padded
+
+
+def _continue(x: Tensor, pads: Pads, reach: Pair, shift: Position) -> Tensor:
+    """Repeats the last row and column as often as a shifted grid would otherwise read beyond the padding."""
+    lacks = (reach[axis] + shift[axis] - x.shape[2 + axis] - sum(pads[axis]) for axis in (0, 1))
+    below, right = (min(max(lack, 0), moved) for lack, moved in zip(lacks, shift, strict=True))
+    return F.pad(x, (0, right, 0, below), mode="replicate") if below or right else x
 
 
 def _runs(samplers: Assignment) -> tuple[_Run, ...]:

@@ -22,8 +22,9 @@ from ccnn.dry_run import (
     skeleton,
     survey,
 )
-from ccnn.functional import FunctionalPools, pool_name
-from ccnn.joint import Joint
+from ccnn.functional import Call, FunctionalCalls, call_name
+from ccnn.joint import Joint, JointReduction
+from ccnn.layers import CheckeredAvgPool2d, CheckeredMaxPool2d
 from ccnn.merge import MergeInput
 from ccnn.multisampling import Multisampling, strides
 from ccnn.rules import become, find_joint, find_rule
@@ -45,8 +46,8 @@ class Plan:
 
     layers: dict[str, Joint | Multisampling] = field(default_factory=dict)
     """The layers that change, as converted, on the meta device; those that are never called are left out."""
-    pools: dict[str, list[Multisampling | None]] = field(default_factory=dict)
-    """The modules that pool in their own forward, and the layers that take the place of their calls."""
+    calls: dict[str, dict[bool, list[Call | None]]] = field(default_factory=dict)
+    """The modules that pool or reduce maps in their own forward, and what takes the place of their calls."""
     visits: dict[str, list[Visit]] = field(default_factory=dict)
     """What the multisampling layers were seen to do; a module may be called at several levels."""
     traditional: dict[str, str] = field(default_factory=dict)
@@ -83,7 +84,7 @@ def plan(model: nn.Module, input_size: InputSize, sampling: Sampling) -> Plan:
 def _choose(
     dry: nn.Module, plain: Survey, sampling: Sampling
 ) -> tuple[dict[str, type[nn.Module] | None], dict[str, str]]:
-    """Which layers change and into what, None for functional poolings; which do not, and why."""
+    """Which layers change and into what, None for functional calls; which do not, and why."""
     rules: dict[str, type[nn.Module] | None] = {}
     traditional: dict[str, str] = dict(plain.functional)
     candidates: dict[str, tuple[nn.Module, type[Multisampling] | None]] = {}
@@ -103,7 +104,11 @@ def _choose(
                 traditional[name] = reason
             else:
                 candidates[name] = (module, rule)
-    candidates |= {name: (pool, None) for name, pool in _named_pools(plain.pools)}
+    for name, call in _named_calls(plain.calls):
+        if isinstance(call, JointReduction):
+            rules[name] = None
+        else:
+            candidates[name] = (call, None)
     for name, reason in _excluded({name: strides(m)[0] for name, (m, _) in candidates.items()}, plain, sampling):
         traditional[name] = reason
         del candidates[name]
@@ -118,12 +123,15 @@ def _strided(module: nn.Module) -> bool:
     return known and strides(module) != (1, 1)
 
 
-def _named_pools(pools: dict[str, list[Multisampling | None]]) -> Iterator[tuple[str, Multisampling]]:
-    for owner, layers in pools.items():
-        for place, layer in enumerate(layers):
-            if layer is not None:
-                kind = "max_pool2d" if isinstance(layer, nn.MaxPool2d) else "avg_pool2d"
-                yield pool_name(owner, kind, place), layer
+def _named_calls(calls: dict[str, dict[bool, list[Call | None]]]) -> Iterator[tuple[str, Call]]:
+    for owner, kinds in calls.items():
+        for layers in kinds.values():
+            for place, layer in enumerate(layers):
+                if layer is not None:
+                    yield call_name(owner, _KINDS[type(layer)], place), layer
+
+
+_KINDS = {CheckeredMaxPool2d: "max_pool2d", CheckeredAvgPool2d: "avg_pool2d", JointReduction: "mean"}
 
 
 def _matches(name: str, glob: str) -> bool:
@@ -148,6 +156,8 @@ def _excluded(candidates: dict[str, int], plain: Survey, sampling: Sampling) -> 
             yield name, f"only {', '.join(sampling.only)}"
         elif any(_matches(name, glob) for glob in sampling.skip):
             yield name, f"skip {', '.join(sampling.skip)}"
+        elif name in plain.whole:
+            yield name, "pools its whole map at once, as heads do"
         elif plain.sizes.get(name) in first:
             yield name, f"skip_first {sampling.skip_first}"
         elif refusal := sampling.refuses(stride):
@@ -180,23 +190,28 @@ class _Trial:
             if (rule := rules.get(name)) is not None:
                 become(module, rule)
                 self._enlist(name, module)
-        for owner, pools in plain.pools.items():
-            kept = {name: copy.deepcopy(pool) for name, pool in _named_pools({owner: pools}) if name in rules}
+        for owner, kinds in plain.calls.items():
+            copies = copy.deepcopy(kinds)
+            kept = {name: call for name, call in _named_calls({owner: copies}) if name in rules}
             if not kept:
                 continue
-            copies = [kept.get(pool_name(owner, kind, i)) for i, kind in enumerate(_kinds(pools))]
+            for layers in copies.values():
+                layers[:] = [layer if any(layer is call for call in kept.values()) else None for layer in layers]
             module = dry.get_submodule(owner)
-            become(module, FunctionalPools)
-            module.__dict__["pools"] = self.result.pools[owner] = copies
-            for name, pool in kept.items():
-                self.watch.also(name, pool)
-                self._enlist(name, pool)
+            become(module, FunctionalCalls)
+            module.__dict__["calls"] = self.result.calls[owner] = copies
+            for name, call in kept.items():
+                self.watch.also(name, call)
+                self._enlist(name, call)
 
     def plan(self) -> Plan:
         result = self.result
         self._run(training=False)
         result.outputs = self._place_merge()
-        result.layers = {name: layer for name, layer in result.layers.items() if hasattr(layer, "submaps")}
+        result.layers = {name: layer for name, layer in result.layers.items() if _matters(layer)}
+        for kinds in result.calls.values():
+            for layers in kinds.values():
+                layers[:] = [layer if layer and _matters(layer) else None for layer in layers]
         if not any(isinstance(layer, Multisampling) and layer.path for layer in result.layers.values()):
             raise ConversionError(
                 "convert: nothing to convert, the network has no layer with a stride above 1 that can become a "
@@ -207,6 +222,8 @@ class _Trial:
     def _enlist(self, name: str, layer: Any) -> None:
         self.result.layers[name] = layer
         layer.draws = self.result.draws
+        if isinstance(layer, JointReduction):
+            del layer.submaps, layer.submaps_training  # not known before it is called
         if isinstance(layer, Multisampling):
             layer.border = self.sampling.border
 
@@ -338,8 +355,11 @@ class _Trial:
         )
 
 
-def _kinds(pools: list[Multisampling | None]) -> list[str]:
-    return ["avg_pool2d" if isinstance(pool, nn.AvgPool2d) else "max_pool2d" for pool in pools]
+def _matters(layer: Joint | Multisampling) -> bool:
+    """Whether a layer is called at all and, if it sees all submaps of a map, there are several."""
+    if not hasattr(layer, "submaps"):
+        return False
+    return isinstance(layer, Multisampling) or max(layer.submaps, layer.submaps_training) > 1
 
 
 def _number(outputs: dict[bool, dict[int, int]]) -> int:

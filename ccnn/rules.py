@@ -5,7 +5,14 @@ from typing import Any
 from torch import nn
 from torch.nn.utils import parametrize
 
-from ccnn.joint import Joint, JointAdaptiveAvgPool2d, JointAdaptiveMaxPool2d, JointDropout2d, JointStochasticDepth
+from ccnn.joint import (
+    Joint,
+    JointAdaptiveAvgPool2d,
+    JointAdaptiveMaxPool2d,
+    JointDropout2d,
+    JointNorm,
+    JointStochasticDepth,
+)
 from ccnn.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredLPPool2d, CheckeredMaxPool2d
 from ccnn.multisampling import Multisampling
 from ccnn.timm_rules import TIMM
@@ -16,6 +23,8 @@ _JOINT: dict[_Key, type[Joint]] = {
     nn.AdaptiveAvgPool2d: JointAdaptiveAvgPool2d,
     nn.AdaptiveMaxPool2d: JointAdaptiveMaxPool2d,
     nn.Dropout2d: JointDropout2d,
+    nn.GroupNorm: JointNorm,
+    nn.InstanceNorm2d: JointNorm,
     "torchvision.ops.stochastic_depth.StochasticDepth": JointStochasticDepth,
     "timm.layers.drop.DropPath": JointStochasticDepth,
 }
@@ -35,7 +44,7 @@ def register_rule(kind: _Key, rule: type[Multisampling]) -> None:
 
     A converted layer has both classes, the rule's first: it keeps its attributes and parameters and runs the
     rule's `forward`. For a convolution that pads or computes its kernel in a way of its own, subclass
-    `CheckeredConv2d` and override `_pad` or `_kernel`.
+    `CheckeredConv2d` and override `_padding` (how much it pads), `_pad` (with what) or `_kernel`.
 
     Args:
         kind: the layer's class, or its dotted name where the library should not be imported for it.
@@ -45,10 +54,10 @@ def register_rule(kind: _Key, rule: type[Multisampling]) -> None:
         TypeError: if the arguments are something else.
 
     Example:
-        >>> class CheckeredReflected(ccnn.CheckeredConv2d):
-        ...     def _pad(self, x):
-        ...         return torch.nn.functional.pad(x, (1, 1, 1, 1), mode="reflect")
-        >>> ccnn.register_rule(ReflectedConv2d, CheckeredReflected)
+        >>> class CheckeredCausal(ccnn.CheckeredConv2d):
+        ...     def _padding(self, x):
+        ...         return (2, 0), (1, 1)  # two rows above and none below, a column left and right
+        >>> ccnn.register_rule(CausalConv2d, CheckeredCausal)
     """
     if not isinstance(kind, str) and not (isinstance(kind, type) and issubclass(kind, nn.Module)):
         raise TypeError(f"register_rule: expected a module class or its dotted name, got {kind!r}")
@@ -60,8 +69,12 @@ def register_rule(kind: _Key, rule: type[Multisampling]) -> None:
 def find_joint(module: nn.Module) -> type[Joint] | None:
     """The rule for a layer that mixes a whole feature map, if it is one."""
     kind = type(module)
-    rule = _JOINT.get(kind) or _JOINT.get(f"{kind.__module__}.{kind.__qualname__}")
-    return rule if rule is not None and rule.applies(module) else None
+    for base in kind.__mro__:
+        rule = _JOINT.get(base) or _JOINT.get(f"{base.__module__}.{base.__qualname__}")
+        if rule is not None:
+            same = rule.wraps or getattr(kind, "forward", None) is getattr(base, "forward", None)
+            return rule if same and rule.applies(module) else None
+    return None
 
 
 def find_rule(module: nn.Module) -> tuple[type[Multisampling] | None, str]:

@@ -49,8 +49,10 @@ class Sampling:
         skip_first: so many of the first subsampling levels stay traditional, which saves most of the cost.
         only: globs of layer names (`layer3.*`); no other layer is converted. Empty: all are.
         skip: globs of layer names that stay traditional.
-        border: what a shifted window finds beyond the bottom and the right edge of the padded input: `zeros`
-            (the paper's) or `replicate`, the edge again.
+        border: what a shifted grid of windows finds beyond the bottom and the right edge of the padded input:
+            `zeros` (the paper's), or `replicate`: its image goes on, before padding, with copies of the last
+            row and column. A difference only where a grid reaches that far, as poolings without padding and
+            1×1 kernels do at odd sizes.
         evaluation: the method in evaluation of `random` and `stochastic`; any of the others but `traditional`.
         samplers: for `custom`, k×k matrices of 0 and 1, all with equally many ones.
         sequence: for `custom`, for each level an index into `samplers` per incoming submap, or a single

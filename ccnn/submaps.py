@@ -30,6 +30,19 @@ def fold(x: Tensor) -> Tensor:
     return x.flatten(0, 1)
 
 
+def stack(x: Tensor, submaps: int) -> Tensor:
+    """(S·N, C, H, W) → (N, C, S·H, W): one map of each image, its submaps on top of each other.
+
+    For operations that mix a whole map and do not care where in it something is.
+    """
+    return unfold(x, submaps).permute(1, 2, 0, 3, 4).flatten(2, 3)
+
+
+def unstack(x: Tensor, submaps: int) -> Tensor:
+    """(N, C, S·H, W) → (S·N, C, H, W), the inverse of `stack`."""
+    return fold(x.unflatten(2, (submaps, -1)).permute(2, 0, 1, 3, 4))
+
+
 def merge(x: Tensor, submaps: int) -> Tensor:
     """Averages the submaps of every image: (S·N, …) → (N, …), as the paper does before its classifiers."""
     return unfold(x, submaps).mean(0)

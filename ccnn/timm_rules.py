@@ -3,8 +3,8 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from ccnn.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredMaxPool2d, Pads
-from ccnn.multisampling import Multisampling, Pair, output_size, pair, reach_of, strides
+from ccnn.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredMaxPool2d
+from ccnn.multisampling import Multisampling, Pads, Pair, output_size, pair, reach_of, strides
 
 
 def same_padding(size: Pair, kernel: Pair, stride: Pair, dilation: Pair = (1, 1)) -> Pads:
@@ -25,12 +25,11 @@ class CheckeredConv2dSame(CheckeredConv2d):
     same_pad: bool = True
     """timm's layers with standardized weights have it False where fixed padding does the same."""
 
-    def _pad(self, x: Tensor) -> Tensor:
+    def _padding(self, x: Tensor) -> Pads:
         if not self.same_pad:
-            return super()._pad(x)
+            return super()._padding(x)
         size, kernel, dilation = (x.shape[2], x.shape[3]), pair(self.kernel_size), pair(self.dilation)
-        vertical, horizontal = same_padding(size, kernel, strides(self), dilation)
-        return F.pad(x, (*horizontal, *vertical))
+        return same_padding(size, kernel, strides(self), dilation)
 
 
 class CheckeredStdConv2d(CheckeredConv2d):
@@ -90,10 +89,19 @@ class CheckeredBlurPool2d(Multisampling):
         channels, stride = x.shape[1], strides(self)
         weight = self.filt.expand(channels, -1, -1, -1)
         kernel = (weight.shape[2], weight.shape[3])
-        x = F.pad(x, self.padding, mode=self.pad_mode)
-        windows = output_size((x.shape[2], x.shape[3]), kernel, stride, (0, 0), (1, 1), ceil_mode=False)
-        reach = reach_of(windows, kernel, stride, (1, 1))
-        return self._sample(x, reach, 0.0, lambda view, _: F.conv2d(view, weight, None, stride, groups=channels))
+        left, right, above, below = self.padding
+        padded = (x.shape[2] + above + below, x.shape[3] + left + right)
+        windows = output_size(padded, kernel, stride, (0, 0), (1, 1), ceil_mode=False)
+
+        def pad(x: Tensor, pads: Pads) -> Tensor:
+            return F.pad(x, (*pads[1], *pads[0]), mode=self.pad_mode)
+
+        def blur(view: Tensor, *_: Pair) -> Tensor:
+            return F.conv2d(view, weight, None, stride, groups=channels)
+
+        return self._sample(
+            x, ((above, below), (left, right)), pad, reach_of(windows, kernel, stride, (1, 1)), blur
+        )
 
 
 TIMM: dict[type | str, type[Multisampling]] = {

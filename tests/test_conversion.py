@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -461,3 +462,36 @@ def test_torchvision_networks_convert_as_they_come(name: str, sampling: str) -> 
 
 def test_the_public_names_are_there() -> None:
     assert all(callable(getattr(ccnn, name)) for name in ccnn.__all__)
+
+
+class EndsInAFunction(nn.Module):
+    """As networks for CIFAR are often written: the head's pooling is a function with a fixed window."""
+
+    def __init__(self, pool: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 2, 1)
+        self.pool, self.classifier = pool, nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.pool(self.second(self.first(x).relu())).flatten(1))
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.AvgPool2d(8),
+        lambda x: F.avg_pool2d(x, 8),
+        lambda x: F.avg_pool2d(x, x.shape[2:]),
+        lambda x: x.mean((2, 3)),
+    ],
+    ids=["module", "function", "size of the map", "mean"],
+)
+def test_a_pooling_over_its_whole_map_is_the_heads_and_no_subsampling(pool: Callable[[Tensor], Tensor]) -> None:
+    torch.manual_seed(0)
+    model = EndsInAFunction(pool)
+    usual = copy.deepcopy(model)
+    usual.pool = nn.AdaptiveAvgPool2d(1)
+    x = torch.randn(2, 3, 32, 32)
+    expected = convert(usual, (3, 32, 32))(x)
+    torch.testing.assert_close(convert(model, (3, 32, 32))(x), expected)
+    assert [layer.name for layer in conversion_report(model).layers] == ["first", "second"]

@@ -10,7 +10,16 @@ import pytest
 import torch
 import torchvision
 from experiments import randomised
-from reference import LATTICE, THREE_QUARTERS, Reference5d, multisample_reference, naive
+from reference import (
+    LATTICE,
+    THREE_QUARTERS,
+    Reference5d,
+    evaluate_at,
+    multisample_reference,
+    naive,
+    output_size,
+    pair,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
@@ -21,7 +30,7 @@ from ccnn.conversion import ConversionError, conversion_report, convert
 from ccnn.draws import Draws
 from ccnn.layers import CheckeredConv2d
 from ccnn.models.resnet import ResNet
-from ccnn.multisampling import Multisampling
+from ccnn.multisampling import Multisampling, Pads
 from ccnn.rules import register_rule
 from ccnn.samplers import Sampling
 from ccnn.submaps import offsets
@@ -267,25 +276,50 @@ def test_a_glob_that_matches_nothing_names_the_layers(key: str) -> None:
     assert not multisampling_layers(model)
 
 
-@pytest.mark.parametrize("layer", [nn.Conv2d(3, 4, 3, 2, 1), nn.MaxPool2d(2), nn.AvgPool2d(2), nn.LPPool2d(2, 2)])
+BORDERED = {
+    "conv": nn.Conv2d(3, 4, 3, 2, 1),
+    "conv 1×1": nn.Conv2d(3, 4, 1, 2),
+    "conv 5×5, little padding": nn.Conv2d(3, 4, 5, 2, 1),
+    "max": nn.MaxPool2d(2),
+    "max, padded": nn.MaxPool2d(3, 2, 1),
+    "max, ceil": nn.MaxPool2d(3, 2, ceil_mode=True),
+    "average": nn.AvgPool2d(2),
+    "average, padded, not counted": nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+    "average, ceil": nn.AvgPool2d(3, 2, ceil_mode=True),
+    "power": nn.LPPool2d(2, 2),
+}
+
+
 @pytest.mark.parametrize("size", [8, 9])
-def test_replicated_borders_are_those_of_a_larger_image(layer: nn.Module, size: int) -> None:
-    """Beyond its bottom and right edge lie copies of the last row and column of the padded image."""
-    padding = 1 if isinstance(layer, nn.Conv2d) else 0
+@pytest.mark.parametrize("kind", BORDERED)
+def test_replicated_borders_are_those_of_a_larger_image(kind: str, size: int) -> None:
+    """Where a shifted grid would leave the padded input, it sees the image with its last row and column twice."""
+    layer = copy.deepcopy(BORDERED[kind]).double()
     x = torch.randn(2, 3, size, size).double()
-    zeros = F.pad(x, (padding, padding, padding, padding))
-    model = nn.Sequential(copy.deepcopy(layer).double(), nn.Flatten())
-    convert(model, (3, size, size), Sampling("naive", border="replicate"))
+    model = convert(
+        nn.Sequential(copy.deepcopy(layer), nn.Flatten()), (3, size, size), Sampling(border="replicate")
+    )
     got = model[0](x)
-    plain = copy.deepcopy(layer).double()
-    if isinstance(plain, nn.Conv2d):
-        plain.padding, plain._reversed_padding_repeated_twice = (0, 0), [0] * 4
-    shape = plain(zeros).shape[2:]
-    shifted = plain(F.pad(zeros, (0, 2, 0, 2), mode="replicate")[:, :, 1:, 1:])[:, :, : shape[0], : shape[1]]
-    torch.testing.assert_close(got, torch.cat([plain(zeros), shifted]), **CLOSE)
-    if isinstance(layer, nn.AvgPool2d | nn.LPPool2d) and size == 8:  # for the others here it makes no difference
-        with_zeros = convert(nn.Sequential(copy.deepcopy(layer), nn.Flatten()).double(), (3, size, size))
-        assert not torch.allclose(with_zeros[0](x), got)
+    size_out, (kernel, _) = output_size(layer, size, size)[0], pair(layer.kernel_size)  # type: ignore[arg-type]
+    padding = pair(getattr(layer, "padding", 0))[0]
+    last = (size_out - 1) * 2 + 1 + kernel - padding  # one past what the last window of the shifted grid reads
+    leaves = last > size + padding
+    image = F.pad(x, (0, 1, 0, 1), mode="replicate") if leaves else x
+    shifted = evaluate_at(layer, image, 1, 1)[:, :, :size_out, :size_out]
+    torch.testing.assert_close(got, torch.cat([layer(x), shifted]), **CLOSE)
+    if leaves and kind in ("conv", "conv 1×1", "average", "power"):  # the others leave out what is not real
+        zeros = convert(nn.Sequential(copy.deepcopy(layer), nn.Flatten()), (3, size, size))
+        assert not torch.allclose(zeros[0](x), got)
+
+
+def test_a_replicated_border_needs_no_zeros_on_odd_maps() -> None:
+    """A 1×1 shortcut at an odd size: the shifted submap's last row and column are samples, no longer zeros."""
+    x = 1 + torch.rand(2, 3, 7, 7)
+    layer = nn.Conv2d(3, 3, 1, 2, bias=False)
+    nn.init.dirac_(layer.weight)
+    for border, smallest in (("zeros", 0.0), ("replicate", 1.0)):
+        model = convert(nn.Sequential(copy.deepcopy(layer), nn.Flatten()), (3, 7, 7), Sampling(border=border))  # type: ignore[arg-type]
+        assert (model[0](x).min() >= 1.0) == bool(smallest)
 
 
 def test_three_quarters_keeps_three_in_their_order() -> None:
@@ -527,8 +561,11 @@ class Reflected(nn.Conv2d):
 
 
 class CheckeredReflected(CheckeredConv2d):
-    def _pad(self, x: Tensor) -> Tensor:
-        return F.pad(x, (1, 1, 1, 1), mode="reflect")
+    def _padding(self, x: Tensor) -> Pads:
+        return (1, 1), (1, 1)
+
+    def _pad(self, x: Tensor, pads: Pads) -> Tensor:
+        return F.pad(x, (*pads[1], *pads[0]), mode="reflect")
 
 
 class Renamed(nn.Conv2d):

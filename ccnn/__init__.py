@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ccnn.conversion import ConversionError, ConversionReport, conversion_report, convert
     from ccnn.cost import multiply_adds, parameters
+    from ccnn.dense import ToDense
     from ccnn.joint import JointAdaptiveAvgPool2d, JointAdaptiveMaxPool2d, JointDropout2d
     from ccnn.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredLPPool2d, CheckeredMaxPool2d
     from ccnn.rules import register_rule
@@ -25,6 +26,7 @@ __all__ = [
     "JointAdaptiveMaxPool2d",
     "JointDropout2d",
     "Sampling",
+    "ToDense",
     "conversion_report",
     "convert",
     "multiply_adds",
@@ -35,6 +37,7 @@ __all__ = [
 _HOMES = {
     "conversion": ("ConversionError", "ConversionReport", "conversion_report", "convert"),
     "cost": ("multiply_adds", "parameters"),
+    "dense": ("ToDense",),
     "joint": ("JointAdaptiveAvgPool2d", "JointAdaptiveMaxPool2d", "JointDropout2d"),
     "layers": ("CheckeredAvgPool2d", "CheckeredConv2d", "CheckeredLPPool2d", "CheckeredMaxPool2d"),
     "rules": ("register_rule",),

@@ -79,7 +79,9 @@ def describe(annotation: Any) -> str:
         return "one of " + ", ".join(map(str, arguments))
     if origin in (list, tuple, Sequence) and len(set(arguments) - {...}) == 1:
         length = "" if origin is not tuple or ... in arguments else f"{len(arguments)} "
-        return f"a list of {length}" + {int: "integers", float: "numbers"}.get(arguments[0], "values")
+        plurals = {int: "integers", float: "numbers", str: "texts"}
+        inner = describe(arguments[0]).replace("a list", "lists", 1)
+        return f"a list of {length}" + plurals.get(arguments[0], inner if get_origin(arguments[0]) else "values")
     return _WORDS.get(origin or annotation, getattr(annotation, "__name__", str(annotation)))
 
 

@@ -94,7 +94,7 @@ def validate(config: DictConfig) -> None:
         UserError: one line for each mistake found.
     """
     problems = _augmentation(config) or _unresolved(config)
-    problems = problems or _not_nodes(config) + _no_result(config)
+    problems = problems or _not_nodes(config) + _no_targets(config) + _no_result(config)
     problems = problems or _unknown(config) + _section(config, Config, "", referring=False)
     problems = problems or _section(config, Config, "", referring=True)
     if problems:
@@ -131,6 +131,17 @@ def _not_nodes(config: DictConfig) -> list[str]:
             if node is not None and not (isinstance(node, dict) and "_target_" in node):
                 problems.append(f"{group}.{name}: expected a mapping with a _target_, or null, got {node!r}.")
     return problems
+
+
+def _no_targets(config: DictConfig) -> list[str]:
+    """Each of the groups that are built says what of."""
+    groups = ("data", "model", "sampling", "optimizer", "scheduler", "trainer")
+    return [
+        f"{group}: has no _target_, which says what to build; a file in conf/{group} begins with that of another, "
+        f"as in defaults: [{'_base' if group in ('data', 'sampling') else 'NAME'}, _self_]."
+        for group in groups
+        if OmegaConf.is_dict(config.get(group)) and "_target_" not in config[group]
+    ]
 
 
 def _no_result(config: DictConfig) -> list[str]:

@@ -3,12 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 
-from ccnn.dry_run import ConversionError
-from ccnn.functional import Call, FunctionalCalls
+from ccnn.dry_run import ConversionError, checked
+from ccnn.functional import Call, FunctionalCalls, redirect
 from ccnn.joint import Joint
-from ccnn.merge import MergeOutputs, MergeReplaced
+from ccnn.merge import CountImages, MergeOutputs, MergeReplaced
 from ccnn.multisampling import strides
 from ccnn.plan import Plan, plan
 from ccnn.rules import become
@@ -104,14 +105,16 @@ def convert(model: _Model, input_size: tuple[int, int, int], sampling: str | Sam
 
     Example:
         >>> model = ccnn.convert(torchvision.models.resnet50(weights="DEFAULT"), (3, 224, 224), "lattice")
+
+    A forward that splits or joins the images of its batch (`x.chunk(2)`) cannot be followed: submaps of different
+    images would be averaged. Replace layers before the conversion; the classifier may be replaced later, too.
     """
-    match input_size:
-        case int(channels), int(height), int(width) if min(channels, height, width) > 0:
-            size = (channels, height, width)
-        case _:
-            raise ValueError(f"input_size: expected (channels, height, width), got {input_size!r}")
+    kind = type(model).__name__
     if not isinstance(model, nn.Module):
-        raise TypeError(f"convert: expected a model (an nn.Module), got {model!r}")
+        raise TypeError(f"convert: expected a model (an nn.Module), got {kind} {str(model)[:80]}")
+    if isinstance(model, torch.jit.ScriptModule) or hasattr(model, "_orig_mod"):
+        raise TypeError(f"convert: expected a plain model, got {kind}; convert the model first, then compile it")
+    size = checked(input_size)
     chosen = resolve(sampling)
     if (done := vars(model).get("_conversion")) is not None:
         if done.sampling == chosen:
@@ -139,14 +142,14 @@ def conversion_report(model: nn.Module) -> ConversionReport:
 def _apply(model: nn.Module, planned: Plan, sampling: Sampling, input_size: tuple[int, int, int]) -> None:
     modules = dict(model.named_modules())
     original = {name: type(module).__name__ for name, module in modules.items()}
-    for owner, kinds in planned.calls.items():
-        kept = {reduces: list(map(_without_hooks, calls)) for reduces, calls in kinds.items() if any(calls)}
-        if kept:
+    for owner, calls in planned.calls.items():
+        if any(map(any, calls.values())) and sampling.name != "traditional":
             become(modules[owner], FunctionalCalls)
-            modules[owner].__dict__["calls"] = kept
+            kept = {reduces: list(map(_without_hooks, layers)) for reduces, layers in calls.items()}
+            redirect(modules[owner], kept, owner in planned.nested)
     converted, joint = [], []
     for name, dry in planned.layers.items():
-        if name in modules:
+        if name in modules and sampling.name != "traditional":  # which is the plain network to the last bit
             become(modules[name], type(dry))
             for setting in _SETTINGS:
                 if setting in vars(dry):
@@ -155,7 +158,7 @@ def _apply(model: nn.Module, planned: Plan, sampling: Sampling, input_size: tupl
         if isinstance(dry, Joint):
             joint.append(name)
             continue
-        if visits and name in modules:
+        if visits and name in modules and sampling.name != "traditional":
             modules[name].__dict__["submaps"] = min(visit.submaps for visit in visits)
         kind = original.get(name, "functional")
         converted += [
@@ -163,15 +166,19 @@ def _apply(model: nn.Module, planned: Plan, sampling: Sampling, input_size: tupl
             for visit in visits
         ]
     for name, hook in planned.heads.items():
-        modules[name].register_forward_pre_hook(hook, prepend=True)
+        modules[name].register_forward_pre_hook(hook, prepend=True, with_kwargs=True)
     submaps = max((hook.submaps for hook in planned.heads.values()), default=1)
     if any(planned.outputs.values()):
         model.register_forward_hook(MergeOutputs(planned.outputs), prepend=True)
         submaps = max((submaps, *planned.outputs[False].values()))
     elif planned.heads:
-        model.register_forward_hook(MergeReplaced(submaps), prepend=True)
+        head, hook = list(planned.heads.items())[-1]
+        model.register_forward_pre_hook(MergeReplaced(head, hook), prepend=True)
+        if planned.one_row_each:
+            model.register_forward_hook(CountImages())
     places = (*planned.heads, *(("output",) if any(planned.outputs.values()) else ()))
     if planned.draws is not None:
+        planned.draws.end()
         model.register_forward_pre_hook(planned.draws, prepend=True)
         model.register_forward_hook(planned.draws.remember)
     model.__dict__["_conversion"] = ConversionReport(
@@ -192,7 +199,18 @@ def _steps(planned: Plan) -> tuple[tuple[int, Assignment], ...]:
     return tuple((stride, planned.levels[deepest[: i + 1]]) for i, stride in enumerate(deepest))
 
 
-_SETTINGS = ("submaps", "submaps_training", "samplers", "method", "border", "draws", "path", "_runs")
+_SETTINGS = (
+    "submaps",
+    "submaps_training",
+    "samplers",
+    "method",
+    "border",
+    "draws",
+    "path",
+    "_runs",
+    "offsets",
+    "cell",
+)
 
 
 def _without_hooks(layer: Call | None) -> Call | None:

@@ -3,7 +3,7 @@
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ccnn.dry_run import InputSize, outputs, skeleton
+from ccnn.dry_run import InputSize, checked, outputs, skeleton
 
 
 def parameters(model: nn.Module) -> int:
@@ -14,5 +14,5 @@ def parameters(model: nn.Module) -> int:
 def multiply_adds(model: nn.Module, input_size: InputSize) -> int:
     """Multiply-adds of convolutions and linear layers for one image of `input_size` (C, H, W), in evaluation."""
     with FlopCounterMode(display=False) as counter:
-        outputs(skeleton(model).eval(), input_size, images=1)
+        outputs(skeleton(model).eval(), checked(input_size), images=1)
     return int(counter.get_total_flops()) // 2

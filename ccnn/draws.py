@@ -33,10 +33,19 @@ class Draws:
         self.last: dict[Path, Assignment] | None = None
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if getattr(module, "_is_replica", False):
+            raise RuntimeError(
+                f"sampling={self.sampling.name!r}: nn.DataParallel runs copies of the network in threads that "
+                "would share their draws; use DistributedDataParallel, a process for each device"
+            )
         if module.training:
             self._draw()
         else:
             self.current = None
+
+    def end(self) -> None:
+        """Ends a pass: from now on layers sample as in evaluation, called by themselves or not."""
+        self.current = None
 
     def remember(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """A forward hook that ends the pass; before backward enters it, its draws are current again.
@@ -48,6 +57,7 @@ class Draws:
 
         def restore(grad: Tensor) -> None:
             self.current = drawn
+            torch.autograd.Variable._execution_engine.queue_callback(self.end)  # when backward is through
 
         for leaf in pytree.tree_leaves(output):
             if drawn is not None and isinstance(leaf, Tensor) and leaf.requires_grad:

@@ -21,6 +21,7 @@ from torch import nn
 import ccnn
 from ccnn.classifier import LOGGED, Classifier
 from ccnn.config import validate
+from ccnn.dry_run import InputSize, gist, outputs, skeleton
 from ccnn.errors import UserError, choices
 from ccnn.run_folder import begin, write_json
 from ccnn.summary import heading, shorter, table
@@ -76,6 +77,7 @@ def _run(config: DictConfig, folder: Path, overrides: Sequence[str]) -> dict[str
     sampling = build(config, "sampling")  # built for a plain network too, so that its mistakes are told
     model = build(config, "model")
     input_size = (config.data.channels, config.data.image_size, config.data.image_size)
+    _check_network(model, input_size, config)
     cost = {"parameters": ccnn.parameters(model), "plain_multiply_adds": ccnn.multiply_adds(model, input_size)}
     if config.convert:
         _convert(model, input_size, sampling, config)
@@ -100,7 +102,8 @@ def _run(config: DictConfig, folder: Path, overrides: Sequence[str]) -> dict[str
     console.print(heading(model_name(config), config, trainer), highlight=False)
     if conversion:
         console.print(conversion, highlight=False, markup=False)
-
+    elif any(override.startswith("sampling") for override in overrides):
+        console.print("sampling has no effect without convert=true.", style="yellow")
     for logger in trainer.loggers:
         logger.log_hyperparams(_shown(flat))
     started = perf_counter()
@@ -188,10 +191,29 @@ def _convert(
     try:
         ccnn.convert(model, input_size, sampling)
     except ccnn.ConversionError as error:
+        message = f"convert=true: {model_name(config)} cannot be converted: {str(error).removeprefix('convert: ')}"
+        if "nothing to convert" in message and not (sampling.only or sampling.skip or sampling.skip_first):
+            message += "\nChoose another model, or train it as it is with convert=false."
+        raise UserError(message) from error
+
+
+def _check_network(model: nn.Module, input_size: InputSize, config: DictConfig) -> None:
+    """Has the network look at images without numbers, so that one that does not fit the data is told at once."""
+    images = "×".join(map(str, input_size))
+    try:
+        scores = outputs(skeleton(model).eval(), input_size)
+    except Exception as error:
         raise UserError(
-            f"convert=true: {model_name(config)} cannot be converted: {str(error).removeprefix('convert: ')}\n"
-            "Choose another model, or train it as it is with convert=false."
+            f"model: {model_name(config)} does not run on the images of data={config.data.name}, {images} pixels: "
+            f"{gist(error)}. Choose another model or other data."
         ) from error
+    classes = config.data.num_classes
+    if [tuple(score.shape[1:]) for score in scores] != [(classes,)]:
+        shapes = ", ".join(str(tuple(score.shape[1:])) for score in scores)
+        raise UserError(
+            f"model: {model_name(config)} yields {shapes} for an image, expected ({classes},), the scores of "
+            f"the {classes} classes of data={config.data.name}."
+        )
 
 
 def _trainer(config: DictConfig, validates: bool) -> pl.Trainer:

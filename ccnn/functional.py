@@ -13,7 +13,9 @@ from ccnn.layers import CheckeredAvgPool2d, CheckeredMaxPool2d
 from ccnn.multisampling import Multisampling, pair
 
 Call = Multisampling | JointReduction
-"""What takes the place of a functional call."""
+"""What takes the place of a functional call; `where` is its name."""
+Calls = dict[bool, list[Call | None]]
+"""What takes the place of a module's poolings (False) and reductions of whole maps (True), in their order."""
 
 _POOLINGS: dict[Callable[..., Any], str] = {
     torch.max_pool2d: "max_pool2d",
@@ -58,18 +60,24 @@ def _reduces(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return isinstance(value, tuple | list) and sorted(axis % 4 for axis in value) == [2, 3]
 
 
-def pooling(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Multisampling | None:
+def pooling(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Multisampling | None:
     """The layer that pools as a call does; None for a call without a stride that can be multisampled."""
-    values = dict(zip(_PARAMETERS[name], args[1:], strict=False)) | {
-        k: v for k, v in kwargs.items() if k != "input"
-    }
-    values = {key: value for key, value in values.items() if value is not None and value != []}
-    stride = pair(values.get("stride", values["kernel_size"]))
-    if stride == (1, 1) or stride[0] != stride[1] or values.pop("return_indices", False):
+    settings = _settings(kind, args, kwargs)
+    stride = settings.get("stride", settings["kernel_size"])
+    if stride == (1, 1) or stride[0] != stride[1] or settings.get("return_indices"):
         return None
-    sizes = {k: pair(v) for k, v in values.items() if k in ("kernel_size", "stride", "padding", "dilation")}
-    rest = {k: v for k, v in values.items() if k not in sizes}
-    return _LAYERS[name](**sizes, **rest)
+    layer: Multisampling = _LAYERS[kind](**settings)
+    layer.__dict__["settings"] = settings
+    return layer
+
+
+def _settings(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a pooling call but for its input, by name, sizes as pairs."""
+    values = dict(zip(_PARAMETERS[kind], args[1:], strict=False)) | {
+        name: value for name, value in kwargs.items() if name != "input"
+    }
+    values = {name: value for name, value in values.items() if value is not None and value != []}
+    return {name: pair(value) if name in _SIZES else value for name, value in values.items()}
 
 
 def call_name(owner: str, kind: str, place: int) -> str:
@@ -81,29 +89,61 @@ _PARAMETERS = {
     "max_pool2d": ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
     "avg_pool2d": ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"),
 }
+_SIZES = ("kernel_size", "stride", "padding", "dilation")
 _LAYERS: dict[str, Any] = {"max_pool2d": CheckeredMaxPool2d, "avg_pool2d": CheckeredAvgPool2d}
+
+
+class _Depth:
+    """How deep a module's forward is within other modules, counted by hooks of these."""
+
+    now = 0
+
+    def enter(self, module: nn.Module, args: Any) -> None:
+        self.now += 1
+
+    def leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        self.now -= 1
 
 
 class FunctionalCalls(nn.Module):
     """A rule for modules that pool or reduce maps in their own forward: each call goes to a layer instead.
 
+    The calls are known by their order, so a forward that checkpoints a part of itself cannot be followed.
+
     Attributes:
-        calls: for the poolings and for the reductions (True) of the forward, in order, the layer that takes
-            each call's place, or None. They have no parameters and are no submodules, so names and state stay
-            as they are.
+        calls: the layers. They have no parameters and are no submodules, so names and state stay as they are.
+        depth: above 0 while a submodule runs, whose calls are none of this module's.
     """
 
-    calls: dict[bool, list[Call | None]]
+    calls: Calls
+    depth: _Depth
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        with _Redirect(self.calls):
+        self.depth.now = 0
+        with _Redirect(self.calls, self.depth):
             return super().forward(*args, **kwargs)
 
 
+def redirect(module: nn.Module, calls: Calls, nested: bool) -> None:
+    """Gives a module, which is a `FunctionalCalls` already, the layers for its calls.
+
+    Args:
+        module: the module.
+        calls: the layers.
+        nested: whether its submodules pool or reduce maps as well.
+    """
+    depth = _Depth()
+    module.__dict__.update(calls=calls, depth=depth)
+    for part in list(module.modules())[1:] if nested else ():
+        part.register_forward_pre_hook(depth.enter)
+        part.register_forward_hook(depth.leave)
+
+
 class _Redirect(TorchFunctionMode):
-    def __init__(self, calls: dict[bool, list[Call | None]]) -> None:
+    def __init__(self, calls: Calls, depth: _Depth) -> None:
         super().__init__()
         self.waiting = {reduces: iter(layers) for reduces, layers in calls.items()}
+        self.depth = depth
 
     def __torch_function__(
         self,
@@ -113,10 +153,29 @@ class _Redirect(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        kind = kind_of(func, args, kwargs)
-        layer = next(self.waiting[is_reduction(kind)]) if kind and is_reduction(kind) in self.waiting else None
+        kind = "" if self.depth.now else kind_of(func, args, kwargs)
+        waiting = self.waiting.get(is_reduction(kind)) if kind else None
+        layer = None if waiting is None else next(waiting, _MORE)
         if layer is None:
             return func(*args, **kwargs)
+        if isinstance(layer, str):
+            raise ValueError(layer.format(kind))
         x: Tensor = args[0] if args else kwargs["input"]
-        rest = {name: value for name, value in kwargs.items() if name != "input"}
-        return layer(x, lambda x: func(x, *args[1:], **rest)) if isinstance(layer, JointReduction) else layer(x)
+        if isinstance(layer, JointReduction):
+            rest = {name: value for name, value in kwargs.items() if name != "input"}
+            return layer(x, lambda x: func(x, *args[1:], **rest))
+        settings = _settings(kind, args, kwargs)
+        if settings == layer.settings:
+            return layer(x)
+        if layer.method == "traditional":
+            return func(*args, **kwargs)
+        raise ValueError(
+            f"{layer.where}: converted as {layer.settings}, now called with {settings}; convert the network with "
+            "an input_size for which it is called so"
+        )
+
+
+_MORE = (
+    "{}: called more often than when the network was converted; convert it with an input_size for which it is "
+    "called as often"
+)

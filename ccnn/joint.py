@@ -127,7 +127,12 @@ class JointReduction(Joint):
     """A function that reduces a whole feature map, such as `x.mean((2, 3))`, over all its submaps together.
 
     Shape: (S·N, C, H, W) → what the function gives for one map, for every submap of the image alike.
+
+    Attributes:
+        where: the name of the call.
     """
+
+    where: str
 
     def forward(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
         submaps = self.submaps_now

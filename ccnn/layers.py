@@ -8,7 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ccnn.multisampling import Multisampling, Pads, Pair, Size, output_size, pair, reach_of, strides
+from ccnn.multisampling import (
+    Multisampling,
+    Pads,
+    Pair,
+    Size,
+    height_and_width,
+    output_size,
+    pair,
+    reach_of,
+    strides,
+)
 from ccnn.samplers import Position, Sampling
 from ccnn.submaps import fold, unfold
 
@@ -77,12 +87,13 @@ class CheckeredConv2d(Multisampling, nn.Conv2d):
         stride, kernel, dilation = strides(self), pair(self.kernel_size), pair(self.dilation)
         if stride == (1, 1):
             return super().forward(x)
+        height, width = height_and_width(x)
         weight, pads = self._kernel(), self._padding(x)
 
         def convolve(x: Tensor, stride: Pair) -> Tensor:
             return F.conv2d(x, weight, self.bias, stride, 0, self.dilation, self.groups)
 
-        padded = (x.shape[2] + sum(pads[0]), x.shape[3] + sum(pads[1]))
+        padded = (height + sum(pads[0]), width + sum(pads[1]))
         windows = output_size(padded, kernel, stride, (0, 0), dilation, ceil_mode=False)
         reach = reach_of(windows, kernel, stride, dilation)
         if kernel != (1, 1):
@@ -156,10 +167,11 @@ class _Pooling(Multisampling):
             pool: the operation, strided, on a view that the windows fill.
             dilation: of the windows.
         """
+        height, width = height_and_width(x)
         kernel, stride, pads = pair(self.kernel_size), strides(self), self._padding(x)
         above, left = pads
         # PyTorch's rule knows equal padding only; rules may have a pixel more below and to the right.
-        extended = (x.shape[2] + above[1] - above[0], x.shape[3] + left[1] - left[0])
+        extended = (height + above[1] - above[0], width + left[1] - left[0])
         windows = output_size(extended, kernel, stride, (above[0], left[0]), dilation, self.ceil_mode)
 
         def fill(x: Tensor, pads: Pads) -> Tensor:
@@ -198,11 +210,12 @@ class _Windows(NamedTuple):
 
     def elements(self, like: Tensor, with_padding: bool) -> Tensor:
         """How many elements of the input, or of the padded input, each window has, at least 1."""
-        rows, columns = (self._along(axis, with_padding) for axis in (0, 1))
-        return torch.outer(rows, columns).clamp(min=1).to(like)
+        rows, columns = (self._along(axis, like.device, with_padding) for axis in (0, 1))
+        return torch.outer(rows, columns).clamp(min=1).to(like.dtype)
 
-    def _along(self, axis: int, with_padding: bool) -> Tensor:
-        start = torch.arange(self.number[axis]) * self.stride[axis] + self.shift[axis] - self.padding[axis][0]
+    def _along(self, axis: int, device: torch.device, with_padding: bool) -> Tensor:
+        windows = torch.arange(self.number[axis], device=device)
+        start = windows * self.stride[axis] + self.shift[axis] - self.padding[axis][0]
         end = start + self.kernel[axis]
         size, (before, after) = self.size[axis], self.padding[axis]
         if with_padding:
@@ -325,6 +338,7 @@ class CheckeredLPPool2d(_Pooling, nn.LPPool2d):
                 return F.lp_pool2d(view, self.norm_type, grid.kernel, grid.stride)
             total = F.avg_pool2d(view.pow(self.norm_type), grid.kernel, grid.stride, divisor_override=1)
             share = grid.kernel[0] * grid.kernel[1] / grid.elements(total, with_padding=False)
-            return (total * share).pow(1 / self.norm_type)
+            # As PyTorch has it: the gradient of a window of zeros is 0, not NaN.
+            return (torch.sign(total) * F.relu(torch.abs(total)) * share).pow(1 / self.norm_type)
 
         return self._pool(x, 0.0, pool)

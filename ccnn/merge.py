@@ -11,10 +11,15 @@ from ccnn.submaps import merge
 
 
 class MergeInput(Folded):
-    """A forward pre-hook of the head: averages the submaps of its first argument."""
+    """A forward pre-hook of the head, with keyword arguments: averages the submaps of its first tensor."""
 
-    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (merge(args[0], self.submaps_now), *args[1:])
+    def __call__(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if args:
+            return (merge(args[0], self.submaps_now), *args[1:]), kwargs
+        name = next(name for name, value in kwargs.items() if isinstance(value, Tensor))
+        return args, kwargs | {name: merge(kwargs[name], self.submaps_now)}
 
 
 class MergeOutputs:
@@ -41,23 +46,40 @@ class MergeOutputs:
 
 
 class MergeReplaced:
-    """A forward hook of a network whose submaps a head merges: does so at the output if the head was replaced.
+    """A forward pre-hook of a network whose submaps a head merges: sees to it that a new head does so as well.
 
-    A new classifier put in place of the converted one, as for fine-tuning, comes without the hook at its input.
-    Averaging what a linear classifier gives for each submap is the same as classifying their average.
+    A classifier put in place of the converted one, as for fine-tuning, comes without the hook at its input.
 
     Args:
-        submaps: that reach the head.
+        head: the name of the head.
+        hook: what merges at its input.
     """
 
-    def __init__(self, submaps: int) -> None:
-        self.submaps = submaps
+    def __init__(self, head: str, hook: MergeInput) -> None:
+        self.head, self.hook = head, hook
 
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Tensor | None:
-        # A compiled network has found its shapes already, and torch.compile wants no more of a hook than this.
-        if torch.compiler.is_compiling() or not isinstance(output, Tensor) or not output.ndim:
-            return None
-        images = args[0].shape[0] if args and isinstance(args[0], Tensor) else output.shape[0]
-        if output.shape[0] == images or output.shape[0] != images * self.submaps:
-            return None
-        return merge(output, self.submaps)
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        head = module.get_submodule(self.head)
+        for part in head.modules():  # the old head may live on in the new one
+            if any(isinstance(hook, MergeInput) for hook in part._forward_pre_hooks.values()):
+                return
+        head.register_forward_pre_hook(self.hook, prepend=True, with_kwargs=True)
+
+
+class CountImages:
+    """A forward hook of a network: tells if submaps are missing since another layer than the head was replaced.
+
+    Raises:
+        ValueError: if the network yields other than a row for each image.
+    """
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if torch.compiler.is_compiling() or not args or not isinstance(args[0], Tensor):
+            return
+        images = args[0].shape[0]
+        if isinstance(output, Tensor) and output.ndim and output.shape[0] != images:
+            raise ValueError(
+                f"the converted network got {images} images and yields {output.shape[0]} rows: was one of its "
+                "layers replaced after the conversion? Replace layers first, then convert; only the classifier "
+                "may be replaced later"
+            )

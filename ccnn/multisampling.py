@@ -21,7 +21,18 @@ _Run = tuple[Position, int, int]
 
 def pair(value: Any) -> Pair:
     """A size along both axes; PyTorch's layers take one number for both."""
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])
+
+
+def height_and_width(x: Tensor) -> Pair:
+    """The size of a batch of feature maps.
+
+    Raises:
+        ValueError: if there is no batch.
+    """
+    if x.ndim != 4:
+        raise ValueError(f"expected a batch of feature maps (S·N, C, H, W), got the shape {tuple(x.shape)}")
+    return x.shape[2], x.shape[3]
 
 
 def strides(layer: nn.Module) -> Pair:
@@ -39,12 +50,15 @@ class Multisampling(Folded, nn.Module):
         border: `zeros` or `replicate`: what a shifted window finds beyond the bottom and the right edge; see
             `Sampling`.
         path: the layer's level, by which it finds its samplers in `draws`.
+        where, settings: of a functional pooling, the name of the call and its arguments.
     """
 
     samplers: Assignment
     method: str
     border: str = "zeros"
     path: Path = ()
+    where: str
+    settings: dict[str, Any]
     _runs: tuple[_Run, ...]
 
     def set_submaps(self, submaps: int, samplers: Assignment, method: str) -> None:
@@ -58,8 +72,8 @@ class Multisampling(Folded, nn.Module):
         """For layers built by hand, where all steps before have the layer's own stride."""
         k, across = pair(stride)
         chosen = resolve(sampling)
-        if submaps < 1:
-            raise ValueError(f"submaps: expected at least 1, got {submaps}")
+        if type(submaps) is not int or submaps < 1:
+            raise ValueError(f"submaps: expected a whole number of at least 1, got {submaps!r}")
         if k != across:
             raise ValueError(f"stride: multisampling needs the same stride on both axes, got {(k, across)}")
         if chosen.draws:

@@ -39,8 +39,8 @@ _MULTISAMPLING: dict[_Key, type[Multisampling]] = {
 }
 
 
-def register_rule(kind: _Key, rule: type[Multisampling]) -> None:
-    """Says what a type of strided layer becomes.
+def register_rule(kind: _Key, rule: type[Multisampling] | type[Joint]) -> None:
+    """Says what a type of strided layer becomes, or of a layer that mixes a whole feature map.
 
     A converted layer has both classes, the rule's first: it keeps its attributes and parameters and runs the
     rule's `forward`. For a convolution that pads or computes its kernel in a way of its own, subclass
@@ -48,7 +48,7 @@ def register_rule(kind: _Key, rule: type[Multisampling]) -> None:
 
     Args:
         kind: the layer's class, or its dotted name where the library should not be imported for it.
-        rule: a subclass of `ccnn.multisampling.Multisampling`.
+        rule: a subclass of `ccnn.multisampling.Multisampling`, or of `ccnn.joint.Joint`.
 
     Raises:
         TypeError: if the arguments are something else.
@@ -59,11 +59,15 @@ def register_rule(kind: _Key, rule: type[Multisampling]) -> None:
         ...         return (2, 0), (1, 1)  # two rows above and none below, a column left and right
         >>> ccnn.register_rule(CausalConv2d, CheckeredCausal)
     """
-    if not isinstance(kind, str) and not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+    dotted = isinstance(kind, str) and "." in kind
+    if not dotted and not (isinstance(kind, type) and issubclass(kind, nn.Module)):
         raise TypeError(f"register_rule: expected a module class or its dotted name, got {kind!r}")
-    if not (isinstance(rule, type) and issubclass(rule, Multisampling)):
-        raise TypeError(f"register_rule: expected a subclass of Multisampling as the rule, got {rule!r}")
-    _MULTISAMPLING[kind] = rule
+    if not (isinstance(rule, type) and issubclass(rule, Multisampling | Joint)):
+        raise TypeError(f"register_rule: expected a subclass of Multisampling or Joint as the rule, got {rule!r}")
+    if issubclass(rule, Joint):
+        _JOINT[kind] = rule
+    else:
+        _MULTISAMPLING[kind] = rule
 
 
 def find_joint(module: nn.Module) -> type[Joint] | None:

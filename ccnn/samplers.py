@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
 from ccnn.lattice import COMPLEMENTARY, STANDARD, Position, Sampler, binary_steps, compose, lattice, lines
 
@@ -53,7 +53,8 @@ class Sampling:
             `zeros` (the paper's), or `replicate`: its image goes on, before padding, with copies of the last
             row and column. A difference only where a grid reaches that far, as poolings without padding and
             1×1 kernels do at odd sizes.
-        evaluation: the method in evaluation of `random` and `stochastic`; any of the others but `traditional`.
+        evaluation: the method in evaluation of `random` and `stochastic`: any that does not draw, and
+            `traditional` for `stochastic` alone.
         samplers: for `custom`, k×k matrices of 0 and 1, all with equally many ones.
         sequence: for `custom`, for each level an index into `samplers` per incoming submap, or a single
             one for all of them. The last level's, if single, goes for all further ones.
@@ -75,12 +76,18 @@ class Sampling:
     def __post_init__(self) -> None:
         _choice("name", self.name, tuple(METHODS))
         _choice("border", self.border, ("zeros", "replicate"))
-        _choice("evaluation", self.evaluation, tuple(m for m in METHODS if m not in (*_DRAWING, "traditional")))
-        if self.skip_first < 0:
-            raise ValueError(f"sampling.skip_first: expected 0 or more levels, got {self.skip_first}")
+        never = _DRAWING if self.name == "stochastic" else (*_DRAWING, "traditional")
+        _choice("evaluation", self.evaluation, tuple(m for m in METHODS if m not in never))
+        if type(self.skip_first) is not int or self.skip_first < 0:
+            raise ValueError(f"sampling.skip_first: expected 0 or more levels, got {self.skip_first!r}")
         for name in ("only", "skip"):
             globs = getattr(self, name)
-            object.__setattr__(self, name, (globs,) if isinstance(globs, str) else tuple(globs))
+            globs = (globs,) if isinstance(globs, str) else globs
+            if not isinstance(globs, Sequence) or not all(isinstance(glob, str) for glob in globs):
+                raise ValueError(
+                    f"sampling.{name}: expected globs of layer names, such as ['layer1.*'], got {globs!r}"
+                )
+            object.__setattr__(self, name, tuple(globs))
         uses_custom = self.name == "custom" or (self.draws and self.evaluation == "custom")
         if uses_custom != bool(self.samplers):
             raise ValueError(
@@ -88,17 +95,18 @@ class Sampling:
                 if uses_custom
                 else f"sampling.samplers: only name=custom takes samplers, got name={self.name!r}"
             )
-        object.__setattr__(self, "samplers", tuple(tuple(map(tuple, matrix)) for matrix in self.samplers))
-        object.__setattr__(self, "sequence", tuple(map(tuple, self.sequence)))
+        object.__setattr__(self, "samplers", _nested("samplers", self.samplers, 3))
+        object.__setattr__(self, "sequence", _nested("sequence", self.sequence, 2))
         object.__setattr__(self, "_custom", tuple(_sampler(i, m) for i, m in enumerate(self.samplers)))
         if uses_custom:
             _check_custom(self._custom, [len(m) for m in self.samplers], self.sequence)
 
     def __str__(self) -> str:
         """The name, then whatever is not as by default."""
-        plain = Sampling(self.name, samplers=self.samplers) if self.samplers else Sampling(self.name)
-        settings = {f.name: getattr(self, f.name) for f in fields(self) if f.init and f.name != "name"}
-        changed = [f"{key}={value}" for key, value in settings.items() if value != getattr(plain, key)]
+        settings = {
+            f.name: (getattr(self, f.name), f.default) for f in fields(self) if f.init and f.name != "name"
+        }
+        changed = [f"{key}={value}" for key, (value, default) in settings.items() if value != default]
         return " ".join([self.name, *changed])
 
     @property
@@ -151,14 +159,15 @@ class Sampling:
                 return self._sequence(strides)
 
     def draw(self, strides: Sequence[int], random: Random) -> Assignment:
-        """The samplers in one step of training, as `assignment`."""
+        """The samplers in one step of training, as `assignment`, for strides that are no powers of two but 2."""
         stride = strides[-1]
         if self.name == "stochastic":
             return (((random.randrange(stride), random.randrange(stride)),),)
         submaps = 1
         for before in strides[:-1]:
             submaps *= before
-        return tuple(_any_rooks(stride, random) for _ in range(submaps))
+        rooks = (STANDARD, COMPLEMENTARY) if stride == 2 else lines(stride)
+        return tuple(random.choice(rooks) for _ in range(submaps))
 
     def _sequence(self, strides: Sequence[int]) -> Assignment:
         level = len(strides) - 1
@@ -176,19 +185,26 @@ class Sampling:
 _DRAWING = ("random", "stochastic")
 
 
-def _any_rooks(stride: int, random: Random) -> Sampler:
-    """A random n-rooks sampler: one of the two for stride 2, and such ones composed for 4, 8 and so on."""
-    steps = binary_steps((stride,))
-    if steps[0] == 2:
-        return compose([random.choice((STANDARD, COMPLEMENTARY)) for _ in steps])
-    return random.choice(lines(stride))
-
-
 def _choice(key: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
         near = get_close_matches(str(value), known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"sampling.{key}: got {value!r}, expected one of {', '.join(known)}.{hint}")
+
+
+def _nested(key: str, value: Any, depth: int, place: str = "") -> Any:
+    """Lists in lists as tuples in tuples."""
+    if not depth:
+        return value
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise ValueError(f"sampling.{key}{place}: expected a list, got {value!r}; {_SHAPES[key]}")
+    return tuple(_nested(key, part, depth - 1, f"{place}[{i}]") for i, part in enumerate(value))
+
+
+_SHAPES = {
+    "samplers": "a list of matrices of 0 and 1 is needed, such as [[[1, 0], [0, 1]]]",
+    "sequence": "a list of indices for each level is needed, such as [[0], [0, 1]]",
+}
 
 
 def _sampler(index: int, matrix: Sequence[Sequence[int]]) -> Sampler:

@@ -79,8 +79,16 @@ def offsets_of(sampling: str | Sampling, strides: Sequence[int]) -> list[Positio
     Args:
         sampling: as for `ccnn.convert`.
         strides: of the multisampling steps from the input on. A converted layer knows them as its `path`.
+
+    Raises:
+        ValueError: for strides below 2, or that the method does not take.
     """
     chosen = resolve(sampling)
+    if not isinstance(strides, Sequence) or not all(isinstance(k, int) and k > 1 for k in strides):
+        raise ValueError(f"strides: expected those of each step, from 2 on, such as (2, 2), got {strides!r}")
+    for stride in strides:
+        if refusal := chosen.refuses(stride):
+            raise ValueError(f"strides: {refusal}")
     return offsets([(stride, chosen.assignment(strides[: i + 1])) for i, stride in enumerate(strides)])
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 import ccnn
+from ccnn.models import torchvision_model
 
 ATTENTION = ("vit_", "swin_", "maxvit")
 """How torchvision's networks begin that are not convolutional."""
@@ -75,18 +76,18 @@ def torchvision_names() -> list[str]:
     return [name for name in models.list_models(module=models) if not name.startswith(ATTENTION)]
 
 
-def timm_names() -> dict[str, str]:
-    """Of each convolutional family of timm, a network of the smallest default input, the first by name.
+def timm_families() -> dict[str, list[str]]:
+    """The networks of each convolutional family of timm.
 
     A family is the word that a name begins with, within one of timm's modules.
     """
     timm = import_module("timm")
-    chosen: dict[tuple[str, str], str] = {}
+    families: dict[str, list[str]] = {}
     for module in CONVOLUTIONAL:
-        names = [name for name in timm.list_models(module=module) if not name.startswith(WITH_ATTENTION)]
-        for name in sorted(names, key=lambda name: (timm_input_size(name), natural(name))):
-            chosen.setdefault((module, family(name)), name)
-    return {name: f"{module}: {word}" for (module, word), name in chosen.items()}
+        for name in timm.list_models(module=module):
+            if not name.startswith(WITH_ATTENTION):
+                families.setdefault(f"{module}: {family(name)}", []).append(name)
+    return families
 
 
 def family(name: str) -> str:
@@ -97,11 +98,6 @@ def family(name: str) -> str:
     """
     found = re.match(rf"(?:(?:{_PREFIXES})_)?(?:cs3|res2|wide_)?[a-z]+?(?:v\d)?(?=[_\d]|$)", name)
     return found.group() if found else name
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts numbers within names by their value."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def timm_input_size(name: str) -> tuple[int, int, int]:
@@ -123,10 +119,32 @@ def build(library: str, name: str, num_classes: int = 1000) -> tuple[nn.Module, 
         return models.get_model(name, num_classes=num_classes, **options), (3, side, side)
 
 
-def measure(task: tuple[str, str, str]) -> Row:
-    """Converts one network, on the meta device."""
-    library, word, name = task
+def smallest(library: str, names: list[str]) -> str:
+    """The network with the fewest parameters."""
+    return min(names, key=lambda name: ccnn.parameters(build(library, name)[0]))
+
+
+def trains(name: str) -> bool:
+    """Whether a converted network of torchvision gives finite scores and gradients at an even and an odd size."""
+    even, odd = (96, 107) if name == "inception_v3" else (64, 75)
+    model = ccnn.convert(torchvision_model(name, 10), (3, even, even), "lattice").train()
+    if hasattr(model, "AuxLogits"):
+        setattr(model, "AuxLogits", None)  # noqa: B010  # needs 299 pixels; a test has it
+        setattr(model, "aux_logits", False)  # noqa: B010
+    for side in (even, odd):
+        found = model(torch.randn(2, 3, side, side))
+        scores = list(found) if isinstance(found, tuple) else [found]
+        if any(score.shape != (2, 10) or not score.isfinite().all() for score in scores):
+            return False
+        torch.stack([score.square().mean() for score in scores]).sum().backward()
+    return all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def measure(task: tuple[str, str, list[str]]) -> Row:
+    """Converts the smallest of some networks, on the meta device; those of torchvision train, too."""
+    library, word, names = task
     torch.set_num_threads(1)
+    name = smallest(library, names) if len(names) > 1 else names[0]
     model, size = build(library, name)
     try:
         plain = ccnn.multiply_adds(model, size)
@@ -137,23 +155,24 @@ def measure(task: tuple[str, str, str]) -> Row:
             word,
             name,
             size,
-            problem=str(error).removeprefix("convert: ").removesuffix(" Layers that stay traditional: none."),
+            problem=str(error).removeprefix("convert: ").replace(" Layers that stay traditional: none.", ""),
         )
     report = ccnn.conversion_report(model)
+    problem = "" if library == "timm" or trains(name) else "numbers that are not finite in training"
     return Row(
         library, word, name, size, report.submaps, len(report.layers), ccnn.multiply_adds(model, size) / plain,
-        tuple(f"{layer}: {why}" for layer, why in report.traditional.items()),
+        tuple(f"{layer}: {why}" for layer, why in report.traditional.items()), problem,
     )  # fmt: skip
 
 
-def tasks(libraries: list[str]) -> Iterator[tuple[str, str, str]]:
-    """What is to be measured: library, family, network."""
+def tasks(libraries: list[str]) -> Iterator[tuple[str, str, list[str]]]:
+    """What is to be measured: library, family, networks."""
     if "torchvision" in libraries:
         for name in torchvision_names():
-            yield "torchvision", family(name), name
+            yield "torchvision", family(name), [name]
     if "timm" in libraries:
-        for name, word in timm_names().items():
-            yield "timm", word, name
+        for word, names in timm_families().items():
+            yield "timm", word, names
 
 
 def page(rows: list[Row], libraries: list[str]) -> str:
@@ -169,14 +188,18 @@ def page(rows: list[Row], libraries: list[str]) -> str:
         "Each network is converted as it comes, with `sampling=lattice`, on the meta device. *Input* is what it",
         "is converted and counted for. *Submaps* is their number where they are merged; *layers* counts those",
         "that multisample; *cost* is multiply-adds of the CCNN over those of the CNN. A network without numbers",
-        "does not convert; the reason stands below the table. Global means that a network's forward computes",
-        "itself, as in timm's squeeze-and-excitation, are taken of each submap alone.",
+        "does not convert; the reason stands below the table. Those of torchvision were also trained for a step",
+        "on random images of an even and of an odd size, with finite scores and gradients.",
         "",
     ]
     for library in libraries:
         mine = [row for row in rows if row.library == library]
         good = [row for row in mine if not row.problem]
-        what = "families, one network each" if library == "timm" else "convolutional classification networks"
+        what = (
+            "families, the network with the fewest parameters of each"
+            if library == "timm"
+            else "convolutional classification networks"
+        )
         lines += [
             f"## {library}",
             "",

@@ -137,7 +137,7 @@ def test_submaps_choose_the_step_of_the_sequence() -> None:
     ("kwargs", "message"),
     [
         ({"stride": (2, 1)}, r"stride: multisampling needs the same stride on both axes, got \(2, 1\)"),
-        ({"submaps": 0, "stride": 2}, "submaps: expected at least 1, got 0"),
+        ({"submaps": 0, "stride": 2}, "submaps: expected a whole number of at least 1, got 0"),
         ({"depth": 0}, "depth: expected at least 1, got 0"),
         ({"depth": 2, "stride": 2}, "depth: a kernel across submaps needs stride 1"),
         ({"sampling": "nave", "stride": 2}, "Did you mean 'naive'"),

@@ -540,9 +540,9 @@ class Shrinking(nn.Module):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("slice", "slices with a step"),
-        ("interpolate", r"F\.interpolate to a smaller size"),
-        ("conv", r"F\.conv2d with a stride"),
+        ("slice", "slicing from 16×16 to 8×8"),
+        ("interpolate", r"F\.interpolate from 16×16"),
+        ("conv", r"F\.conv2d from 16×16"),
     ],
 )
 def test_other_functional_subsampling_is_named(how: str, message: str) -> None:

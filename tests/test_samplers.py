@@ -9,7 +9,7 @@ from ccnn.submaps import offsets
 
 # PAPER.md, "Minimum distance between samples on the torus", the table and the lines below it.
 NAIVE_DISTANCES = [1.41, 1.41, 1.41, 1.41, 1.41]
-LATTICE_DISTANCES = [1.41, 1.41, 2.83, 3.16, 5.10, 7.62, 8.60, 15.81, 19.03]
+LATTICE_DISTANCES = [1.41, 1.41, 2.83, 3.16, 5.10, 7.62, 8.60, 15.81, 19.03, 27.02]
 
 
 def steps(sampling: str, strides: tuple[int, ...]):  # type: ignore[no-untyped-def]

@@ -23,7 +23,8 @@ def torchvision_model(
         num_classes: outputs of the classifier.
         in_channels: of the images. Other than 3 replaces the first convolution.
         weights: null for random ones, a name of torchvision's such as `DEFAULT` or `IMAGENET1K_V2` (downloads),
-            or a local file with a state_dict.
+            or a local file with a state_dict. With torchvision's own weights, GoogLeNet and Inception adapt
+            images that are normalised as for ImageNet (`transform_input`), as in torchvision; otherwise not.
         strict: false starts those layers anew whose weights have another shape, as of another number of
             classes or channels; true refuses them.
 
@@ -46,6 +47,8 @@ def torchvision_model(
             if weights not in names:
                 raise _no_weights(weights, architecture, names)
             state = _download(lambda: names[weights].get_state_dict(progress=False, check_hash=True), weights)
+            if hasattr(model, "transform_input"):  # torchvision's own weights of GoogLeNet and Inception want it
+                model.transform_input = in_channels == 3
         _load(model, state, weights, strict)
     return model
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ccnn.cost import multiply_adds, parameters
     from ccnn.joint import JointAdaptiveAvgPool2d, JointAdaptiveMaxPool2d, JointDropout2d
     from ccnn.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredLPPool2d, CheckeredMaxPool2d
+    from ccnn.network_summary import summary
     from ccnn.rules import register_rule
     from ccnn.samplers import Sampling
 
@@ -30,6 +31,7 @@ __all__ = [
     "multiply_adds",
     "parameters",
     "register_rule",
+    "summary",
 ]
 
 _HOMES = {
@@ -37,6 +39,7 @@ _HOMES = {
     "cost": ("multiply_adds", "parameters"),
     "joint": ("JointAdaptiveAvgPool2d", "JointAdaptiveMaxPool2d", "JointDropout2d"),
     "layers": ("CheckeredAvgPool2d", "CheckeredConv2d", "CheckeredLPPool2d", "CheckeredMaxPool2d"),
+    "network_summary": ("summary",),
     "rules": ("register_rule",),
     "samplers": ("Sampling",),
 }

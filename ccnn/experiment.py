@@ -22,8 +22,8 @@ import ccnn
 from ccnn.classifier import LOGGED, Classifier
 from ccnn.config import validate
 from ccnn.errors import UserError, choices
+from ccnn.result_table import heading, shorter, table
 from ccnn.run_folder import begin, write_json
-from ccnn.summary import heading, shorter, table
 from ccnn.targets import DESCRIPTIVE, validate_targets
 
 _EXPECTED_WARNINGS = (

@@ -28,7 +28,7 @@ NETWORKS = {
 
 def build(name: str) -> nn.Module:
     with torch.device("meta"):
-        return NETWORKS[name]()  # type: ignore[operator]
+        return NETWORKS[name]()
 
 
 @pytest.mark.parametrize(

@@ -68,15 +68,15 @@ def captioned(image: Image.Image, caption: str, size: int = TEXT) -> Image.Image
     return page
 
 
-def page_of(rows: Sequence[Sequence[Image.Image]], title: str = "") -> Image.Image:
-    """Puts panels in rows and columns, under a title."""
+def page_of(rows: Sequence[Sequence[Image.Image]], title: str = "", size: int = TEXT + 4) -> Image.Image:
+    """Puts panels in rows and columns, under a title with letters of `size` pixels."""
     columns = max(len(row) for row in rows)
     widths = [max(row[i].width for row in rows if i < len(row)) for i in range(columns)]
     heights = [max(panel.height for panel in row) for row in rows]
-    top = MARGIN + (line_height(TEXT + 4) * (title.count("\n") + 1) + 8 if title else 0)
-    width = max(sum(widths) + MARGIN * (columns - 1), text_width(title, TEXT + 4)) + 2 * MARGIN
+    top = MARGIN + (line_height(size) * (title.count("\n") + 1) + 8 if title else 0)
+    width = max(sum(widths) + MARGIN * (columns - 1), text_width(title, size)) + 2 * MARGIN
     page = Image.new("RGB", (width, top + sum(heights) + MARGIN * len(rows)), PAPER)
-    write_text(page, (MARGIN, MARGIN), title, TEXT + 4)
+    write_text(page, (MARGIN, MARGIN), title, size)
     y = top
     for row, height in zip(rows, heights, strict=True):
         x = MARGIN

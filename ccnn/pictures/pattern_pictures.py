@@ -34,6 +34,16 @@ def side_by_side(patterns: Sequence[Pattern], size: int, scale: int, colour: boo
     return page_of([[captioned(panel(p, size, scale, colour), caption(p)) for p in patterns]], title)
 
 
+def narrow(patterns: Sequence[Pattern], title: str) -> Image.Image:
+    """Two panels in a row, 350 pixels wide if the title is not wider: what TensorBoard shows without shrinking."""
+    size = max(32, patterns[-1].side)
+    panels = [
+        captioned(panel(p, size, max(1, 140 // size), colour=True), caption(p).replace(", ", "\n"), 14)
+        for p in patterns
+    ]
+    return page_of([panels[i : i + 2] for i in range(0, len(panels), 2)], title, 16)
+
+
 def frames(patterns: Sequence[Pattern], size: int, scale: int, colour: bool, title: str) -> list[Image.Image]:
     """A page for each pattern, all of one size."""
     pages = [side_by_side([p], size, scale, colour, title) for p in patterns]

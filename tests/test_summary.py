@@ -1,6 +1,7 @@
 """ccnn.summary() against the costs of the networks themselves, counted apart."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,6 +68,14 @@ def test_levels_of_resnet50_are_those_of_the_conversion_report() -> None:
     # Each layer after k steps of two runs on 2**k submaps: that is all the cost there is.
     assert [row.factor for row in levels] == [2, 4, 8, 16, 32]
     assert (head.size, head.submaps, head.factor) == ((1000,), 1, 1)
+
+
+def test_the_readme_shows_the_summary_of_resnet50() -> None:
+    with torch.device("meta"):
+        model = torchvision.models.resnet50()
+    ccnn.convert(model, (3, 224, 224), "lattice")
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    assert f"```text\n{ccnn.summary(model, (3, 224, 224))}\n```" in readme
 
 
 def test_layers_have_their_own_shape_submaps_and_cost() -> None:

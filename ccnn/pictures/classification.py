@@ -51,8 +51,8 @@ def confusion_matrix(counts: NDArray[np.int64], names: Sequence[str]) -> Image.I
     shares = np.sqrt(counts / np.maximum(counts.sum(1, keepdims=True), 1))  # the root, so that few are seen too
     if len(names) <= _READABLE:
         return page_of([[_with_names(counts, shares, names)]], title, _TITLE)
-    cell = max(2, 600 // len(names))
-    return page_of([[framed(enlarge(heat(shares), cell)), _list(counts, names)]], title, _TITLE)
+    cell = max(1, 320 // len(names))
+    return page_of([[framed(enlarge(heat(shares), cell))], [_list(counts, names)]], title, _TITLE)
 
 
 def _with_names(counts: NDArray[np.int64], shares: NDArray[np.floating], names: Sequence[str]) -> Image.Image:

@@ -153,4 +153,7 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
         for temporary in temporaries.values():
             if temporary.is_file():
                 temporary.unlink()
-        raise UserError(f"{path}: cannot be written: {error.strerror}; choose another place.") from error
+        # What mkdir finds in the way "exists", but that is not what is wrong with it.
+        no_folder = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = f"{path.parent} is no folder" if no_folder else error.strerror
+        raise UserError(f"{path}: cannot be written: {reason}; choose another place.") from error

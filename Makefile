@@ -1,17 +1,21 @@
 # make train     set up and run the main job on the embedded data; make train ARGS="model=resnet50 convert=true"
 # make test      set up and run the tests
+# make figures   set up and make every picture of docs/figures again, from data inside scikit-learn
 # make check     lint, format and types
 PYTHON ?= python3
 ARGS ?= convert=true
 BIN := .venv/bin
 
-.PHONY: train test check format clean
+.PHONY: train test figures check format clean
 
 train: .venv/installed
 	$(BIN)/python train.py $(ARGS)
 
 test: .venv/installed-dev
 	$(BIN)/pytest
+
+figures: .venv/installed
+	$(BIN)/python scripts/figures.py
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

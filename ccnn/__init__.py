@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ccnn.dense import ToDense
     from ccnn.joint import JointAdaptiveAvgPool2d, JointAdaptiveMaxPool2d, JointDropout2d
     from ccnn.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredLPPool2d, CheckeredMaxPool2d
+    from ccnn.network_summary import summary
     from ccnn.rules import register_rule
     from ccnn.samplers import Sampling
 
@@ -32,6 +33,7 @@ __all__ = [
     "multiply_adds",
     "parameters",
     "register_rule",
+    "summary",
 ]
 
 _HOMES = {
@@ -40,6 +42,7 @@ _HOMES = {
     "dense": ("ToDense",),
     "joint": ("JointAdaptiveAvgPool2d", "JointAdaptiveMaxPool2d", "JointDropout2d"),
     "layers": ("CheckeredAvgPool2d", "CheckeredConv2d", "CheckeredLPPool2d", "CheckeredMaxPool2d"),
+    "network_summary": ("summary",),
     "rules": ("register_rule",),
     "samplers": ("Sampling",),
 }

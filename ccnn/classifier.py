@@ -92,7 +92,7 @@ class Classifier(pl.LightningModule):
 
         Looking at the loss makes a GPU wait, so it happens in those steps only that log it.
         """
-        loss = self._score("train", batch)
+        loss, _ = self._score("train", batch)
         self.log("train/loss_step", loss, on_step=True, on_epoch=False)
         self._loss = loss.detach()
         interval: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
@@ -113,11 +113,12 @@ class Classifier(pl.LightningModule):
         """Scores one batch of the validation split."""
         self._score("val", batch)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Scores one batch of the test set."""
-        self._score("test", batch)
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Scores one batch of the test set; returns the scores (N, num_classes) for callbacks to look at."""
+        return self._score("test", batch)[1]
 
-    def _score(self, stage: str, batch: Batch) -> Tensor:
+    def _score(self, stage: str, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Returns the loss and the scores."""
         images, labels = batch
         scores = self(images.to(self.dtype))  # trainer.precision=64-true and the like change the weights' type
         loss = F.cross_entropy(scores, labels)
@@ -125,7 +126,7 @@ class Classifier(pl.LightningModule):
         error(scores.detach(), labels)
         self.log(f"{stage}/error", error, on_step=False, on_epoch=True, batch_size=len(labels))
         self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
-        return loss
+        return loss, scores.detach()
 
     def _require_finite_loss(self) -> None:
         if self._loss is not None and not self._loss.isfinite():

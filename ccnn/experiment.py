@@ -23,8 +23,8 @@ from ccnn.classifier import LOGGED, Classifier
 from ccnn.config import validate
 from ccnn.dry_run import InputSize, gist, outputs, skeleton
 from ccnn.errors import UserError, choices
+from ccnn.result_table import heading, shorter, table
 from ccnn.run_folder import begin, write_json
-from ccnn.summary import heading, shorter, table
 from ccnn.targets import DESCRIPTIVE, validate_targets
 
 _EXPECTED_WARNINGS = (
@@ -257,15 +257,23 @@ def _load_best(classifier: Classifier, trainer: pl.Trainer) -> dict[str, Any]:
     return {"val/error": None, "best_epoch": None}
 
 
-_SHOWN = ("model.", "data.name", "data.augment", "data.batch_size", "convert", "sampling.", "seed", "optimizer.",
-          "trainer.max_epochs", "trainer.precision")  # fmt: skip
+_TOLD_APART = ("convert", "data.name", "model.name", "sampling.name", "seed")
+_SETTINGS = ("model.", "data.augment", "data.batch_size", "sampling.", "optimizer.", "trainer.max_epochs",
+             "trainer.precision")  # fmt: skip
 _NOT_SHOWN = ("_target_", "_partial_", "in_channels", "num_classes", "data.augmentation")
 
 
 def _shown(flat: dict[str, Any]) -> dict[str, Any]:
-    """The hyperparameters worth a column in a table of runs; the values as text where TensorBoard would round."""
-    return {
-        name: str(value) if isinstance(value, bool) else value
+    """The hyperparameters worth a column in TensorBoard's table of runs.
+
+    It sorts them by name and shows the first five unless told otherwise: these are what tells runs apart. Whole
+    numbers are texts, or it would write 32.000.
+    """
+    columns = {
+        name.removesuffix(".name") if name in _TOLD_APART else f"settings.{name}": value
         for name, value in flat.items()
-        if name.startswith(_SHOWN) and not any(part in name for part in _NOT_SHOWN)
+        if name in _TOLD_APART or (name.startswith(_SETTINGS) and not any(part in name for part in _NOT_SHOWN))
     }
+    if not flat["convert"]:
+        columns["sampling"] = "none"
+    return {name: str(value) if isinstance(value, int) else value for name, value in columns.items()}

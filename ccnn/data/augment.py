@@ -143,3 +143,10 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     scale = torch.tensor(std, dtype=torch.float64).view(-1, 1, 1)
     factor, offset = (1 / (255 * scale)).float(), (-centre / scale).float()
     return images.float().mul_(factor.to(images.device)).add_(offset.to(images.device))
+
+
+def denormalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """The inverse of `normalise`: float images (N, C, H, W) as uint8 pixels, what is out of range clipped."""
+    centre = torch.tensor(mean, device=images.device).view(-1, 1, 1)
+    scale = torch.tensor(std, device=images.device).view(-1, 1, 1)
+    return ((images.float() * scale + centre) * 255).round().clamp(0, 255).to(torch.uint8)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ccnn.data.augment import Augmentation, normalise
+from ccnn.data.augment import Augmentation, denormalise, normalise
 from ccnn.data.batches import EvaluationBatches, TrainingBatches
+from ccnn.data.class_names import CLASS_NAMES
 from ccnn.data.loaders import EvaluationBatch, TrainingBatch, evaluation_loader, training_loader
 from ccnn.data.sources import fetch, load
 from ccnn.data.split import Split, check
@@ -170,6 +171,15 @@ class InMemoryData(pl.LightningDataModule):
         """What the network sees as the given batch of the given epoch: float32 images and labels."""
         indices = self._training_batches((epoch, batch)).batches(epoch)[batch]
         return self.on_after_batch_transfer(TrainingBatch(*self.train_set.select(indices), epoch, batch), 0)
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """Images as the network sees them, float (N, C, H, W), as uint8 pixels to look at."""
+        return denormalise(images, self._mean, self._std)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the classes are called, in the order of their labels."""
+        return CLASS_NAMES.get(self._name, tuple(map(str, range(self._num_classes))))
 
     def _split_off_validation(self, train: Split) -> tuple[Split, Split | None]:
         if self._validation_fraction == 0:

@@ -6,7 +6,7 @@ from torch import Tensor
 from torchvision.transforms import functional as reference
 
 from ccnn.data import Augmentation, normalise
-from ccnn.data.augment import Draws
+from ccnn.data.augment import Draws, denormalise
 from ccnn.errors import UserError
 
 
@@ -106,3 +106,10 @@ def test_normalisation_is_torchvisions() -> None:
     actual = normalise(images, mean, std)
     assert actual.dtype == torch.float32
     torch.testing.assert_close(actual.double(), expected, rtol=0, atol=1e-6)
+
+
+def test_denormalise_is_the_inverse_of_normalise() -> None:
+    images = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(2, 3, 16, 16)
+    mean, std = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
+    assert torch.equal(denormalise(normalise(images, mean, std), mean, std), images)
+    assert denormalise(torch.tensor([-99.0, 99.0]).view(1, 1, 1, 2), (0.5,), (0.5,)).flatten().tolist() == [0, 255]

@@ -1,0 +1,30 @@
+"""Makes every figure of docs/figures."""
+
+import sys
+from pathlib import Path
+
+from ccnn.arguments import Parser
+from ccnn.errors import UserError
+
+EXAMPLES = """examples:
+  python scripts/figures.py
+  python scripts/figures.py --output /tmp/figures"""
+
+
+def main() -> None:
+    """Reads the command line, makes the figures and tells where they are."""
+    parser = Parser(description=str(__doc__), epilog=EXAMPLES)
+    folder = Path(__file__).parents[1] / "docs" / "figures"
+    parser.add_argument("--output", type=Path, default=folder, metavar="FOLDER", help="default: docs/figures")
+    arguments = parser.parse_args()
+    from ccnn.pictures.figures import make_all  # takes seconds, so only for a valid command line
+
+    print("Written:", *make_all(arguments.output), sep="\n  ")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as mistake:
+        print(f"Error: {mistake}", file=sys.stderr)
+        sys.exit(2)

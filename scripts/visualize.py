@@ -1,0 +1,106 @@
+"""Draws which pixels a sampling method keeps after each step: a PNG side by side, and an animated GIF."""
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from ccnn.arguments import Parser, choice, whole_number
+from ccnn.errors import UserError
+from ccnn.pictures.methods import N_ROOKS, SHOWN
+
+EXAMPLES = """examples:
+  python scripts/visualize.py --im_size 64 --steps 3 --method lattice
+  python scripts/visualize.py --im_size 32 --steps 4 --method naive --color
+  python scripts/visualize.py --im_size 27 --steps 3 --method n-rooks --size 540
+  python scripts/visualize.py --method random --seed 7 --output random.png
+
+A method keeps k of k*k positions at each step of stride k (three_quarters: 3 of 4, complete: all,
+traditional and stochastic: one). The smallest distance is that between two samples, in pixels, on a plane
+that repeats: of equally many samples, those that lie further apart tell more of an image."""
+
+
+def parse() -> Namespace:
+    """Reads the command line."""
+    parser = Parser(description=str(__doc__), epilog=EXAMPLES)
+    parser.add_argument(
+        "--im_size", type=whole_number(2, 1024), default=64, metavar="PIXELS",
+        help="height and width of the image that is sampled (default: 64)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--steps", type=whole_number(1, 10), default=3, metavar="N", help="subsampling layers (default: 3)"
+    )
+    parser.add_argument(
+        "--method", type=choice(SHOWN), default="lattice", metavar="NAME",
+        help=f"sampling method: {', '.join(SHOWN)} (default: lattice)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--stride", type=whole_number(2, 16), metavar="K",
+        help="of each layer (default: 2; 3 for n_rooks, which is the lattice of windows of three)",
+    )  # fmt: skip
+    parser.add_argument("--color", action="store_true", help="a colour for each submap")
+    parser.add_argument(
+        "--size", type=whole_number(16, 2048), default=384, metavar="PIXELS",
+        help="height and width of each panel, at most; pixels become whole squares (default: 384)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=whole_number(0, 2**32 - 1), default=0, metavar="N",
+        help="of what random and stochastic draw (default: 0)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path, metavar="PATH",
+        help="file or folder; .png or .gif writes only that one (default: outputs/figures/METHOD_SIZE_STEPS)",
+    )  # fmt: skip
+    arguments = parser.parse_args()
+    arguments.stride = arguments.stride or (3 if arguments.method == N_ROOKS else 2)
+    side, size = arguments.stride**arguments.steps, arguments.im_size
+    if side > size:
+        most = max(n for n in range(10) if arguments.stride**n <= size)
+        fewer = f"--steps {most} at most, or " if most else ""
+        parser.error(
+            f"--steps: {arguments.steps} of stride {arguments.stride} make a pattern {side} pixels wide, which an "
+            f"image of --im_size {size} does not show; use {fewer}--im_size {side} at least"
+        )
+    if arguments.size < size:
+        parser.error(f"--size: got {arguments.size}, expected at least {size}, the --im_size; enlarge it")
+    name = f"{arguments.method}_{size}_{arguments.steps}"
+    arguments.output = arguments.output or Path("outputs/figures") / name
+    if arguments.output.is_dir():
+        arguments.output /= name
+    if arguments.output.suffix not in ("", ".png", ".gif"):
+        parser.error(f"--output: got {str(arguments.output)!r}, expected a name ending in .png, .gif or neither")
+    return arguments
+
+
+def main() -> None:
+    """Draws what the command line says and tells where it is."""
+    arguments = parse()
+    from ccnn.pictures import drawing, pattern_pictures  # these take a second, so only for a valid command line
+    from ccnn.pictures.methods import steps_of
+    from ccnn.pictures.patterns import patterns
+
+    try:
+        found = patterns(steps_of(arguments.method, [arguments.stride] * arguments.steps, arguments.seed))
+    except ValueError as error:
+        raise UserError(f"--stride: {error}; use --stride 2.") from error
+    title = f"{arguments.method}, stride {arguments.stride}"
+    settings = (arguments.im_size, arguments.size // arguments.im_size, arguments.color, title)
+    contents = {}
+    if arguments.output.suffix != ".gif":
+        page = pattern_pictures.side_by_side(found[1:], *settings)
+        contents[arguments.output.with_suffix(".png")] = drawing.png(page)
+    if arguments.output.suffix != ".png":
+        pages = pattern_pictures.frames(found, *settings)
+        times = [1000] * arguments.steps + [2000]
+        contents[arguments.output.with_suffix(".gif")] = drawing.gif(pages, times)
+    drawing.write_files(contents)
+    for pattern in found[1:]:
+        print(pattern_pictures.caption(pattern).replace("\n", ", "))
+    print("Written:", *contents)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as mistake:
+        print(f"Error: {mistake}", file=sys.stderr)
+        sys.exit(2)

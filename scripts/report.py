@@ -17,6 +17,7 @@ from ccnn.report.sheets import sheet
 FORMATS = ("rich", "markdown", "csv", "latex")
 WIDTH = 120
 """Characters in a line where the output is no terminal."""
+UNTRAINED = {"table2": "scripts/evaluate.py", "table3": "scripts/benchmark.py"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -50,6 +51,8 @@ def report(folders: list[Path], name: str | None, form: str, output: Path | None
     """
     if form not in FORMATS:
         raise UserError(f"--format: there is no {form!r}; {choices(form, FORMATS)}")
+    if name in UNTRAINED:
+        raise UserError(f"--table: {name} is not made of runs of train.py but by {UNTRAINED[name]}.")
     if name is not None and name not in TABLES:
         raise UserError(f"--table: there is no {name!r}; {choices(name, TABLES)}")
     runs, problems = gather(folders)

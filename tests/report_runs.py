@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 CONFIG = """\
 data:
@@ -48,9 +47,8 @@ def write_run(
     target: str = "ccnn.models.resnet",
     overrides: tuple[str, ...] = (),
     curve: tuple[float, ...] = (),
-    **metrics: Any,
 ) -> Path:
-    """Writes one run: finished if it has an error, else in `state`; `metrics` replace those of metrics.json."""
+    """Writes one run: finished if it has an error, else in `state`."""
     folder.mkdir(parents=True)
     ratio = 3 if convert else 1
     config = CONFIG.format(**{**locals(), "convert": str(convert).lower()})
@@ -95,7 +93,7 @@ def write_run(
             "train_images": train_images,
             "batch_size": batch_size,
         }
-        (folder / "metrics.json").write_text(json.dumps(content | metrics))
+        (folder / "metrics.json").write_text(json.dumps(content))
     if curve:
         write_curve(folder, curve)
     return folder

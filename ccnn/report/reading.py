@@ -55,7 +55,7 @@ def build(
     return Run(
         folder=folder,
         state="unfinished" if state == "finished" and not metrics else state,
-        problem=str(status["error"]) if status.get("error") else None,
+        problem=" ".join(str(status["error"]).split()) if status.get("error") else None,
         model=_full_name(name, str(model.get("_target_", "")), overrides),
         column=Column(column, str(_first(said.get("augment"), data.get("augment"), "not recorded"))),
         sampling=_sampling(said, settings) if convert else None,

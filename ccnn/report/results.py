@@ -107,7 +107,7 @@ def _published(block: Block, row: Row, network: Network) -> tuple[float | None, 
     base = published(BASELINES.get(row.model, row.model), block.column)
     if errors.ccnn is None or base is None or base.cnn is None:
         return errors.ccnn, None
-    return errors.ccnn, base.cnn - errors.ccnn
+    return errors.ccnn, round(base.cnn - errors.ccnn, 2)
 
 
 def _unlike(block: Block, runs: tuple[Run, ...]) -> tuple[tuple[str, object, object], ...]:

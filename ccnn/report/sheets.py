@@ -5,7 +5,18 @@ from typing import NamedTuple
 
 from ccnn.report.grid import Block, Row, network_name
 from ccnn.report.numerals import duration, plus_minus, quantity, setting, signed, times
-from ccnn.report.published import BASELINES, C10, C10_PLAIN, C100, MNIST, NAMES, PARAMETERS, PaperTable
+from ccnn.report.published import (
+    BASELINES,
+    C10,
+    C10_PLAIN,
+    C100,
+    MNIST,
+    NAMES,
+    PARAMETERS,
+    Column,
+    PaperTable,
+    published,
+)
 from ccnn.report.results import Result, results
 
 HEADER = (
@@ -17,7 +28,7 @@ HEADER = (
     "difference",
     "paper's gain",
     "multiply-adds",
-    "training",
+    "training time",
 )
 """The columns. Line breaks within cells are `\\n`."""
 
@@ -49,7 +60,8 @@ def sheet(block: Block, table: PaperTable | None = None) -> Sheet:
     """
     lines = list(results(block))
     groups = [
-        Group(_label(row, lines), tuple(_cells(line) for line in lines if line.row is row)) for row in block.rows
+        Group(_label(row, block.column, lines), tuple(_cells(line) for line in lines if line.row is row))
+        for row in block.rows
     ]
     notes = [*_unlike(lines), *_marks(lines), *_unfinished(lines), *block.notes]
     for name, values in table.others.items() if table else ():
@@ -97,12 +109,12 @@ def row_name(row: Row) -> str:
     return " ".join([NAMES.get(row.model, row.model), *(f"{key}={value}" for key, value in row.variant)])
 
 
-def _label(row: Row, lines: list[Result]) -> str:
+def _label(row: Row, column: Column, lines: list[Result]) -> str:
     """The row's name and the network's parameters beside the published ones."""
     counts = [run.number("parameters") for line in lines if line.row is row for run in line.runs]
     counts = [count for count in counts if count is not None]
     parts = [f"{counts[0]:,.0f} parameters"] if counts else []
-    if row.model in PARAMETERS:
+    if row.model in PARAMETERS and published(row.model, column):
         parts.append(f"paper: {PARAMETERS[row.model]}" + ("" if counts else " parameters"))
     if row.model in BASELINES and None not in row.cells:
         parts.append(f"compared with {NAMES[BASELINES[row.model]]}")
@@ -144,7 +156,7 @@ def _error(line: Result) -> str:
 
 def _unlike(lines: list[Result]) -> list[str]:
     """One footnote for all that is marked with †."""
-    told = []
+    told: list[str] = []
     for what, here, paper in dict.fromkeys(item for line in lines for item in line.unlike):
         counted = "number of " if what in ("epochs", "training images") else ""
         of = "" if told else " than the paper's"

@@ -100,6 +100,16 @@ class TestPublished:
     def test_trained(self, model: str, data: str, augment: str, expected: tuple[float | None, float]) -> None:
         assert published(model, Column(data, augment)) == expected
 
+    @pytest.mark.parametrize(
+        ("table", "sums"),
+        [("table1", (100.52, 68.84, 292.30)), ("table7", (200.32,)), ("table8", (1.22, 1.15, 0.83))],
+    )
+    def test_columns_add_up(self, table: str, sums: tuple[float, ...]) -> None:
+        columns = zip(*TABLES[table].errors.values(), strict=True)
+        assert [sum(error or 0 for pair in column for error in pair or ()) for column in columns] == (
+            pytest.approx(sums)
+        )
+
     def test_there_is_nothing_where_the_paper_has_nothing(self) -> None:
         assert published("wide_resnet28_10", Column("cifar10", "none")) is None
         assert published("resnet18", Column("cifar10", "shift")) is None
@@ -114,6 +124,7 @@ class TestPublished:
 
     def test_pretrained(self) -> None:
         assert len(IMAGENET) == 14
+        assert [sum(errors) for errors in zip(*IMAGENET.values(), strict=True)] == pytest.approx([406.55, 406.61])
         assert IMAGENET["densenet169"] == (24.40, 24.00)
         assert IMAGENET["vgg19"] == (27.62, 28.18)
         for model, costs in INFERENCE.items():  # Table 3 repeats errors of Table 2

@@ -32,7 +32,7 @@ def test_runs_are_found_at_any_depth_and_counted_once(tmp_path: Path) -> None:
     write_run(tmp_path / "sweeps" / "one" / "a", 5.0)
     write_run(tmp_path / "runs" / "b", 6.0, seed=1)
     write_run(tmp_path / "runs" / ".hidden" / "c", 6.0, seed=2)
-    runs, problems = gather([tmp_path, tmp_path / "runs", tmp_path / "runs" / "b"])
+    runs, problems = gather([tmp_path, tmp_path / "runs", tmp_path / "sweeps" / ".." / "runs" / "b"])
     assert sorted(run.folder.name for run in runs) == ["a", "b"]
     assert problems == []
 
@@ -108,7 +108,7 @@ def test_the_config_of_something_else_is_told(tmp_path: Path) -> None:
 def test_odd_values_where_they_do_not_matter_are_no_obstacle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    odd = {
+    odd: dict[str, object] = {
         "training_seconds": "long",
         "multiply_adds": None,
         "parameters": [],

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ccnn.report.grid import Block, Network, Row, network_name, network_order
 from ccnn.report.palette import COLOURS, figure, plain, png
@@ -113,6 +113,7 @@ def _panel(
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel("error, % (logarithmic)")
     axes.set_title("\n".join([*wrap(row_name(row), _TITLE), short_title(block)]), fontsize=8, loc="left")

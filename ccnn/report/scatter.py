@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from ccnn.report.grid import Block, Network, network_name, network_order
-from ccnn.report.numerals import quantity
 from ccnn.report.palette import COLOURS, MARKERS, figure, plain, png
 from ccnn.report.results import Result, results
 from ccnn.report.sheets import block_title, row_name
@@ -62,8 +61,9 @@ def _panel(axes: Axes, lines: list[Result], colours: dict[str, str], markers: di
                 linestyle="none",
             )
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity(value)))
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low > 5 else range(1, 10)))
+    axes.xaxis.set_major_formatter(EngFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("multiply-adds per image (logarithmic)")
     axes.set_ylabel("test error, %")

@@ -10,7 +10,7 @@ from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
 from ccnn.dry_run import InputSize, outputs, skeleton
-from ccnn.functional import FunctionalPools
+from ccnn.functional import FunctionalCalls
 from ccnn.joint import Joint
 from ccnn.merge import MergeInput, MergeOutputs, MergeReplaced
 from ccnn.multisampling import Multisampling
@@ -70,7 +70,7 @@ def plain_calls(model: nn.Module, size: InputSize, calls: list[Call]) -> Sequenc
     """The same calls in the plain network; None for each if there is no such network."""
     dry = skeleton(model)
     for module in dry.modules():
-        layers = [module, *(module.pools if isinstance(module, FunctionalPools) else ())]
+        layers = [module, *(sum(module.calls.values(), []) if isinstance(module, FunctionalCalls) else ())]
         for layer in layers:
             if isinstance(layer, Multisampling):
                 layer.set_submaps(1, (((0, 0),),), layer.method)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import ccnn
-from ccnn.models import toy
+from ccnn.models import Toy
 from ccnn.submaps import merge
 
 IMAGE = (3, 64, 64)
@@ -79,7 +79,7 @@ def test_the_readme_shows_the_summary_of_resnet50() -> None:
 
 
 def test_layers_have_their_own_shape_submaps_and_cost() -> None:
-    model = ccnn.convert(toy(depth=2), (1, 16, 16), "naive")
+    model = ccnn.convert(Toy(depth=2), (1, 16, 16), "naive")
     found = ccnn.summary(model, (1, 16, 16), by="layer")
     rows = {row.name: row for row in found.rows}
     assert [name for name in rows if name.startswith("conv")] == [f"conv{i}" for i in range(1, 6)]
@@ -128,7 +128,7 @@ def test_a_network_that_merges_by_hand_has_no_factor() -> None:
 
 
 def test_the_text_shows_the_numbers() -> None:
-    model = ccnn.convert(toy(), (1, 16, 16), "lattice")
+    model = ccnn.convert(Toy(), (1, 16, 16), "lattice")
     found = ccnn.summary(model, (1, 16, 16))
     lines = str(found).splitlines()
     assert lines[0] == "Sequential, input 1×16×16"
@@ -146,7 +146,7 @@ def test_the_text_shows_the_numbers() -> None:
 
 
 def test_the_network_is_left_alone() -> None:
-    model = ccnn.convert(toy(), (1, 16, 16), "random").train()
+    model = ccnn.convert(Toy(), (1, 16, 16), "random").train()
     before, state = copy.deepcopy(model), torch.random.get_rng_state()
     ccnn.summary(model, (1, 16, 16))
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -167,4 +167,4 @@ def test_the_network_is_left_alone() -> None:
 )
 def test_mistakes_are_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        ccnn.summary(toy(), **arguments)
+        ccnn.summary(Toy(), **arguments)

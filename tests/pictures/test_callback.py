@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import ccnn
 from ccnn.data import normalise
 from ccnn.experiment import _data
-from ccnn.models import toy
+from ccnn.models import Toy
 from ccnn.pictures import callback as pictures_callback
 from ccnn.pictures.callback import Pictures
 
@@ -85,7 +85,7 @@ def show_all(trainer: Any, folder: Path) -> Pictures:
     """Calls the hooks in Lightning's order."""
     (folder / "config.yaml").write_text("seed: 0\n")
     shown = Pictures(str(folder))
-    module: Any = Module(ccnn.convert(toy(), (1, 16, 16), "lattice"))
+    module: Any = Module(ccnn.convert(Toy(), (1, 16, 16), "lattice"))
     shown.on_train_start(trainer, module)
     for images, labels, _ in batches():
         shown.on_train_batch_start(trainer, module, (images, labels), 0)
@@ -164,7 +164,7 @@ def test_a_resumed_run_shows_nothing_twice(trainer: Make, tmp_path: Path) -> Non
 
 def test_a_run_killed_before_its_test_shows_the_rest_when_resumed(trainer: Make, tmp_path: Path) -> None:
     first = trainer()
-    module: Any = Module(ccnn.convert(toy(), (1, 16, 16), "lattice"))
+    module: Any = Module(ccnn.convert(Toy(), (1, 16, 16), "lattice"))
     Pictures().on_train_start(first, module)
     first.loggers[0].finalize("success")
     assert set(written(tmp_path)) == {"network/sampling_pattern", "run/conversion/text_summary"}
@@ -181,8 +181,8 @@ def test_only_the_first_process_shows_and_only_with_tensorboard(trainer: Make, t
 
 
 def test_nothing_random_is_drawn(trainer: Make, tmp_path: Path) -> None:
-    ccnn.convert(toy(), (1, 16, 16), "lattice")
-    module: Any = Module(ccnn.convert(toy(), (1, 16, 16), "random"))
+    ccnn.convert(Toy(), (1, 16, 16), "lattice")
+    module: Any = Module(ccnn.convert(Toy(), (1, 16, 16), "random"))
     state, others = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]
     shown, given = Pictures(), trainer()
     shown.on_train_start(given, module)
@@ -225,7 +225,7 @@ def test_a_picture_that_fails_is_no_reason_to_stop(
 
 
 def test_a_plain_network_has_no_pattern(trainer: Make, tmp_path: Path) -> None:
-    given, module = trainer(), Module(toy())
+    given, module = trainer(), Module(Toy())
     Pictures().on_train_start(given, module)  # type: ignore[arg-type]
     given.loggers[0].finalize("success")
     assert written(tmp_path) == {}

@@ -7,7 +7,7 @@ import torch
 from reference import LATTICE, min_toroidal_distance, offsets_reference
 
 import ccnn
-from ccnn.models import toy
+from ccnn.models import Toy
 from ccnn.pictures.methods import N_ROOKS, SHOWN, steps_of
 from ccnn.pictures.patterns import Pattern, patterns
 
@@ -92,5 +92,5 @@ def test_a_stride_that_a_method_is_not_for_is_refused(stride: int) -> None:
 
 
 def test_a_conversion_report_has_the_steps_of_its_pattern() -> None:
-    report = ccnn.conversion_report(ccnn.convert(toy(), (1, 16, 16), "lattice"))
+    report = ccnn.conversion_report(ccnn.convert(Toy(), (1, 16, 16), "lattice"))
     assert patterns(report.steps)[-1] == patterns(steps_of("lattice", (2,)))[-1]

@@ -1,0 +1,1 @@
+"""The report: finished runs, gathered into the paper's tables and plots."""

@@ -1,0 +1,64 @@
+"""Writes the report's files, each of which is either complete or not there."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ccnn.errors import UserError
+from ccnn.report import render, spreadsheets
+from ccnn.report.curves import learning_curves
+from ccnn.report.grid import Block
+from ccnn.report.runs import Run
+from ccnn.report.scatter import error_vs_multiply_adds
+from ccnn.report.sheets import Sheet
+
+
+def write(
+    folder: Path, blocks: Sequence[Block], sheets: Sequence[Sheet], notes: Sequence[str], runs: Sequence[Run]
+) -> tuple[list[Path], list[str]]:
+    """Writes tables, runs and plots.
+
+    Args:
+        folder: made if it does not exist; files of an earlier report are replaced.
+        blocks, sheets, notes: the report.
+        runs: all that were read, also those that no table shows.
+
+    Returns:
+        The files written, and a line for each plot that has nothing to show and each file that cannot be read.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    problems: list[str] = []
+    texts = {
+        "table.md": render.markdown(sheets, notes),
+        "table.csv": spreadsheets.cells(blocks),
+        "table.tex": render.latex(sheets, notes),
+        "runs.csv": spreadsheets.runs_table(runs),
+    }
+    contents: dict[str, bytes | None] = {name: text.encode() for name, text in texts.items()}
+    contents["error_vs_multiply_adds.png"] = error_vs_multiply_adds(blocks)
+    contents["learning_curves.png"] = learning_curves(blocks, problems)
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            if content is None:
+                problems.append(f"{folder / name}: not written, no run has what it would show.")
+                (folder / name).unlink(missing_ok=True)  # one of an earlier report would contradict the tables
+            else:
+                _replace(folder / name, content)
+                written.append(folder / name)
+    except OSError as error:
+        raise UserError(f"--output: {error.filename or folder} cannot be written: {error.strerror}.") from error
+    return written, problems
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Writes a file beside its place and moves it there, so that nobody ever reads half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

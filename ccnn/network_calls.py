@@ -14,6 +14,7 @@ from ccnn.functional import FunctionalCalls
 from ccnn.joint import Joint
 from ccnn.merge import MergeInput, MergeOutputs, MergeReplaced
 from ccnn.multisampling import Multisampling
+from ccnn.trial import named_calls
 
 _MERGES = (MergeInput, MergeOutputs, MergeReplaced)
 
@@ -70,7 +71,9 @@ def plain_calls(model: nn.Module, size: InputSize, calls: list[Call]) -> Sequenc
     """The same calls in the plain network; None for each if there is no such network."""
     dry = skeleton(model)
     for module in dry.modules():
-        layers = [module, *(sum(module.calls.values(), []) if isinstance(module, FunctionalCalls) else ())]
+        layers: list[Any] = [module]
+        if isinstance(module, FunctionalCalls):
+            layers += named_calls(module.calls)
         for layer in layers:
             if isinstance(layer, Multisampling):
                 layer.set_submaps(1, (((0, 0),),), layer.method)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from ccnn.command_line import attempt, attempt_job
+from ccnn.command_line import attempt, attempt_job, left_out
 from ccnn.config import validate
 
 
@@ -20,9 +21,11 @@ def job(config: DictConfig) -> None:
 
     def experiment() -> None:
         validate(config)
+        if left_out(config):
+            return
         from ccnn.experiment import run  # takes seconds to import, so only for a valid configuration
 
-        run(config, folder, launch.overrides.task)
+        run(config, folder, launch.overrides.task, sweep=launch.mode is RunMode.MULTIRUN)
 
     attempt_job(experiment, folder, debug=config.get("debug") is True)
 

@@ -26,6 +26,7 @@ class Throughput(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forgets what earlier jobs of a sweep took of a GPU's memory."""
+        self._since = perf_counter()  # a run that goes on in mid-epoch sees no start of that epoch
         if pl_module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(pl_module.device)
 
@@ -59,7 +60,7 @@ class Throughput(Callback):
             "system/images_per_second": self._images / max(self._seconds, 1e-9),
             "system/peak_memory_mib": peak_memory(pl_module.device),
         }
-        pl_module.log_dict(values, rank_zero_only=True)
+        pl_module.log_dict(values, logger=False, rank_zero_only=True)  # the classifier logs the whole epoch
 
     def _pause(self, device: torch.device) -> None:
         if device.type == "cuda":

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -82,6 +82,13 @@ class Config:
     callbacks: dict
     logger: dict
     convert: bool
+    protocol: Literal["honest", "paper"]
+    channels_last: bool
+    compile: bool
+    checkpointing: bool
+    resume: str | None
+    sweep: str
+    exclude: list
     seed: _Seed
     debug: bool
     output_dir: str | None

@@ -11,8 +11,8 @@ from experiments import SMALL, Compose, Run
 from omegaconf import OmegaConf
 
 import ccnn
+from ccnn.building import build, build_data
 from ccnn.errors import UserError
-from ccnn.experiment import _data, build
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +63,7 @@ def test_the_test_error_is_that_of_the_best_checkpoint(run: Run, compose: Compos
     weights = {k.removeprefix("model."): v for k, v in checkpoint["state_dict"].items() if k.startswith("model.")}
     model.load_state_dict(weights)
     model.eval()
-    data = _data(config)
+    data = build_data(config)
     wrong = total = 0
     with torch.no_grad():
         for batch in data.test_dataloader():

@@ -8,8 +8,8 @@ from experiments import Compose
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from ccnn.building import build
 from ccnn.config import validate
-from ccnn.experiment import build
 from ccnn.explain import CONF
 from ccnn.targets import validate_targets
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import ccnn
+from ccnn.building import build
 from ccnn.config import validate
 from ccnn.dry_run import outputs
 from ccnn.errors import UserError
-from ccnn.experiment import build
 from ccnn.models import timm_model, torchvision_model
 from ccnn.multisampling import Multisampling, pair, strides
 from ccnn.rules import become, find_rule

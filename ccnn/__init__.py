@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ccnn.conversion import ConversionError, ConversionReport, conversion_report, convert
     from ccnn.cost import multiply_adds, parameters
+    from ccnn.dilation import dilate
     from ccnn.joint import JointAdaptiveAvgPool2d, JointAdaptiveMaxPool2d, JointDropout2d
     from ccnn.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredLPPool2d, CheckeredMaxPool2d
     from ccnn.rules import register_rule
@@ -27,6 +28,7 @@ __all__ = [
     "Sampling",
     "conversion_report",
     "convert",
+    "dilate",
     "multiply_adds",
     "parameters",
     "register_rule",
@@ -35,6 +37,7 @@ __all__ = [
 _HOMES = {
     "conversion": ("ConversionError", "ConversionReport", "conversion_report", "convert"),
     "cost": ("multiply_adds", "parameters"),
+    "dilation": ("dilate",),
     "joint": ("JointAdaptiveAvgPool2d", "JointAdaptiveMaxPool2d", "JointDropout2d"),
     "layers": ("CheckeredAvgPool2d", "CheckeredConv2d", "CheckeredLPPool2d", "CheckeredMaxPool2d"),
     "rules": ("register_rule",),

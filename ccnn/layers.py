@@ -20,9 +20,11 @@ class CheckeredConv2d(Multisampling, nn.Conv2d):
     positions kept (S·k for stride k), then S' − depth + 1 for depth > 1.
 
     With `depth` d > 1 the kernel is d×k×k and looks across d consecutive submaps, without padding along
-    them (the paper's "2×3×3 convolutions"). Where there are fewer than d submaps, as in a network that is
-    not converted, the kernel wraps around and their number stays. `weight` then has the shape
-    (C_out, C_in/groups·d, k, k), which is Conv3d's (C_out, C_in/groups, d, k, k) flattened.
+    them (the paper's "2×3×3 convolutions"). With `wrap` their number stays: after the last submap comes the
+    first again, a row further down, as where the samples of a window end and those of the one below begin.
+    Where there are fewer than d submaps, as in a network that is not converted, the kernel sees the same ones
+    repeatedly and their number stays, too. `weight` then has the shape (C_out, C_in/groups·d, k, k), which is
+    Conv3d's (C_out, C_in/groups, d, k, k) flattened.
 
     Args:
         in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device,
@@ -30,12 +32,14 @@ class CheckeredConv2d(Multisampling, nn.Conv2d):
         submaps: number of submaps that the layer receives.
         sampling: name of a sampling method, or a `Sampling`.
         depth: number of consecutive submaps that the kernel spans.
+        wrap: whether the kernel goes on past the last submap.
 
     Raises:
         ValueError: for an unequal stride, submaps or depth below 1, depth > 1 together with a stride.
     """
 
     depth: int = 1
+    wrap: bool = False
 
     def __init__(
         self,
@@ -54,6 +58,7 @@ class CheckeredConv2d(Multisampling, nn.Conv2d):
         submaps: int = 1,
         sampling: str | Sampling = "naive",
         depth: int = 1,
+        wrap: bool = False,
     ) -> None:
         if depth < 1:
             raise ValueError(f"depth: expected at least 1, got {depth}")
@@ -63,7 +68,7 @@ class CheckeredConv2d(Multisampling, nn.Conv2d):
             in_channels * depth, out_channels, kernel_size, stride, padding, dilation, groups, bias,
             padding_mode, device=device, dtype=dtype,
         )  # fmt: skip
-        self.in_channels, self.depth = in_channels, depth
+        self.in_channels, self.depth, self.wrap = in_channels, depth, wrap
         self._set_sampling(submaps, sampling, stride)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -104,7 +109,14 @@ class CheckeredConv2d(Multisampling, nn.Conv2d):
         """(S·N, C, H, W) → (S'·N, C·d, H, W): each submap with its d − 1 successors, channels innermost last."""
         submaps = self.submaps_now
         maps = unfold(x, submaps)
-        rows = [maps.roll(-step, 0)[: self._across(submaps)] for step in range(self.depth)]
+        if self.wrap:
+            turns = [maps]
+            while len(turns) * submaps < submaps + self.depth - 1:
+                turns.append(F.pad(turns[-1][:, :, :, 1:], (0, 0, 0, 1)))
+            maps = torch.cat(turns)
+            rows = [maps[step : step + submaps] for step in range(self.depth)]
+        else:
+            rows = [maps.roll(-step, 0)[: self._across(submaps)] for step in range(self.depth)]
         return fold(torch.stack(rows, dim=3).flatten(2, 3))
 
     @property
@@ -115,10 +127,11 @@ class CheckeredConv2d(Multisampling, nn.Conv2d):
         return self._across(self.submaps)
 
     def _across(self, submaps: int) -> int:
-        return submaps - self.depth + 1 if submaps >= self.depth else submaps
+        return submaps - self.depth + 1 if submaps >= self.depth and not self.wrap else submaps
 
     def extra_repr(self) -> str:
-        return super().extra_repr() + (f", depth={self.depth}" if self.depth > 1 else "")
+        across = f", depth={self.depth}, wrap={self.wrap}" if self.depth > 1 else ""
+        return super().extra_repr() + across
 
 
 class _Pooling(Multisampling):

@@ -17,7 +17,7 @@ import ccnn
 from ccnn.conversion import ConversionError, conversion_report, convert
 from ccnn.joint import JointAdaptiveAvgPool2d, JointDropout2d
 from ccnn.layers import CheckeredConv2d, CheckeredMaxPool2d
-from ccnn.models import resnet, toy
+from ccnn.models import Toy, resnet
 
 LEVELS = {"naive": naive, "lattice": lambda n: LATTICE[:n]}
 
@@ -233,15 +233,15 @@ def test_squeeze_and_excitation_in_two_dimensions_is_no_head() -> None:
 
 
 def test_dropout_and_pooling_see_all_submaps() -> None:
-    model = convert(toy(), (1, 28, 28))
+    model = convert(Toy(), (1, 28, 28))
     assert isinstance(model.dropout, JointDropout2d)
     assert isinstance(model.pool, JointAdaptiveAvgPool2d)
 
 
 def test_the_2x3x3_toy_leaves_one_submap() -> None:
-    model = toy(depth=2)
+    model = Toy(depth=2)
     report = conversion_report(convert(model, (1, 28, 28)))
-    assert (report.merge, model.conv5.submaps) == ((), 2)  # type: ignore[union-attr]
+    assert (report.merge, model.stages[1].conv5.submaps) == ((), 2)  # type: ignore[union-attr]
     assert model(torch.randn(3, 1, 28, 28)).shape == (3, 10)
 
 

@@ -168,6 +168,23 @@ def test_depth_is_a_3d_convolution_along_the_submaps(submaps: int, depth: int, g
     torch.testing.assert_close(layer(x.flatten(0, 1)), expected.flatten(0, 1), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize(("submaps", "depth"), [(4, 2), (2, 2), (1, 2), (2, 3), (1, 3), (4, 4)])
+def test_depth_that_wraps_goes_on_in_the_next_row(submaps: int, depth: int) -> None:
+    """All submaps once more below, a row further down each time, then a 3-D convolution without padding."""
+    layer = CheckeredConv2d(4, 6, 3, padding=1, submaps=submaps, depth=depth, wrap=True).double()
+    assert layer.submaps_out == submaps
+    reference = nn.Conv3d(4, 6, (depth, 3, 3), padding=(0, 1, 1)).double()
+    assert layer.bias is not None
+    assert reference.bias is not None
+    reference.weight.data = layer.weight.data.view(6, 4, depth, 3, 3)
+    reference.bias.data = layer.bias.data
+    x = torch.randn(submaps, 2, 4, 5, 5, dtype=torch.float64)
+    rows = torch.cat([x, torch.zeros(submaps, 2, 4, 3, 5, dtype=torch.float64)], dim=3)
+    scan = torch.cat([rows[:, :, :, turn : turn + 5] for turn in range(3)])[: submaps + depth - 1]
+    expected = reference(scan.permute(1, 2, 0, 3, 4)).permute(2, 0, 1, 3, 4)
+    torch.testing.assert_close(layer(x.flatten(0, 1)), expected.flatten(0, 1), rtol=1e-12, atol=1e-12)
+
+
 def test_depth_wraps_around_where_there_are_too_few_submaps() -> None:
     layer = CheckeredConv2d(3, 5, 3, padding=1, depth=2)
     x = torch.randn(2, 3, 6, 6)

@@ -31,7 +31,7 @@ MISTAKES = {
     "+seed=1": ["seed: exists already", "without the +"],
     "~sed": ["sed: there is no such key", "did you mean seed"],
     "~data.channels": ["data.channels"],
-    "+model.widht=3": ["model.widht: ccnn.models.toy takes no such argument", "dropout"],
+    "+model.widht=3": ["model.widht: ccnn.models.Toy takes no such argument", "dropout"],
     "+model.dropuot=0.5": ["model.dropuot", "did you mean 'dropout'"],
     "+trainer.max_epoch=3": ["trainer.max_epoch:", "did you mean 'max_epochs'"],
     "+trainer.callbacks=[]": ["trainer.callbacks: cannot be set here", "conf/callbacks"],

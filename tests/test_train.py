@@ -30,7 +30,7 @@ def train(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     [
         (["model=resnet5"], "model: there is no choice 'resnet5'; did you mean 'resnet50'"),
         (["data.batch_size=-1", "seed=x"], "seed: expected an integer"),
-        (["+model.widht=3"], "model.widht: ccnn.models.toy takes no such argument"),
+        (["+model.widht=3"], "model.widht: ccnn.models.Toy takes no such argument"),
         (["data=mnist", "data.root=nowhere", "data.download=false"], "data=digits needs no download"),
         (["-m", "seed=0,1", "modle=toy"], "modle: there is no such key"),
         (["-m", "seed=-1,-2"], "seed: expected an integer from 0 to 4294967295, got -2"),

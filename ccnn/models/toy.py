@@ -3,12 +3,12 @@
 from collections import OrderedDict
 from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
 
 from ccnn.layers import CheckeredConv2d
 
 
-def toy(in_channels: int = 1, num_classes: int = 10, dropout: float = 0.2, depth: int = 1) -> nn.Sequential:
+class Toy(nn.Module):
     """Five 3×3 convolutions, the third of stride 2: 67,913 parameters for one channel and ten classes.
 
     Args:
@@ -23,19 +23,25 @@ def toy(in_channels: int = 1, num_classes: int = 10, dropout: float = 0.2, depth
     Raises:
         ValueError: for a depth below 1.
     """
-    if depth < 1:
-        raise ValueError(f"depth: expected at least 1, got {depth}")
-    widths = (in_channels, 32, 32, 45, 45, 64)
-    layers: dict[str, nn.Module] = {}
-    for i, (before, after) in enumerate(pairwise(widths), start=1):
-        if i == 5 and depth > 1:
-            layers[f"conv{i}"] = CheckeredConv2d(before, after, 3, padding=1, depth=depth)
-        else:
-            layers[f"conv{i}"] = nn.Conv2d(before, after, 3, stride=2 if i == 3 else 1, padding=1)
-        layers[f"norm{i}"] = nn.BatchNorm2d(after)
-        layers[f"relu{i}"] = nn.ReLU(inplace=True)
-    layers["dropout"] = nn.Dropout2d(dropout)
-    layers["pool"] = nn.AdaptiveAvgPool2d(1)
-    layers["flatten"] = nn.Flatten()
-    layers["classifier"] = nn.Linear(64, num_classes)
-    return nn.Sequential(OrderedDict(layers))
+
+    def __init__(self, in_channels: int = 1, num_classes: int = 10, dropout: float = 0.2, depth: int = 1) -> None:
+        super().__init__()
+        if depth < 1:
+            raise ValueError(f"depth: expected at least 1, got {depth}")
+        widths = (in_channels, 32, 32, 45, 45, 64)
+        stages: list[dict[str, nn.Module]] = [{}, {}]
+        for i, (before, after) in enumerate(pairwise(widths), start=1):
+            layers = stages[i > 2]
+            if i == 5 and depth > 1:
+                layers[f"conv{i}"] = CheckeredConv2d(before, after, 3, padding=1, depth=depth)
+            else:
+                layers[f"conv{i}"] = nn.Conv2d(before, after, 3, stride=2 if i == 3 else 1, padding=1)
+            layers[f"norm{i}"] = nn.BatchNorm2d(after)
+            layers[f"relu{i}"] = nn.ReLU(inplace=True)
+        self.stages = nn.Sequential(*(nn.Sequential(OrderedDict(layers)) for layers in stages))
+        self.dropout = nn.Dropout2d(dropout)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(64, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.pool(self.dropout(self.stages(x))).flatten(1))

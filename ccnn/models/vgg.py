@@ -27,9 +27,10 @@ class VGG(nn.Module):
         super().__init__()
         if depth not in _STAGES:
             raise ValueError(f"depth: expected one of {', '.join(map(str, _STAGES))}, got {depth}")
-        layers: list[nn.Module] = []
+        stages = []
         width = in_channels
         for convolutions, channels in zip(_STAGES[depth], (64, 128, 256, 512, 512), strict=True):
+            layers: list[nn.Module] = []
             for _ in range(convolutions):
                 conv = nn.Conv2d(width, channels, 3, padding=1)
                 nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
@@ -37,8 +38,8 @@ class VGG(nn.Module):
                 nn.init.zeros_(conv.bias)
                 layers += [conv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
                 width = channels
-            layers.append(nn.MaxPool2d(2, ceil_mode=True))
-        self.features = nn.Sequential(*layers)
+            stages.append(nn.Sequential(*layers, nn.MaxPool2d(2, ceil_mode=True)))
+        self.stages = nn.Sequential(*stages)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Sequential(
             nn.Dropout(dropout), nn.Linear(512, 512), nn.ReLU(inplace=True),
@@ -47,4 +48,4 @@ class VGG(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.pool(self.features(x)).flatten(1))
+        return self.classifier(self.pool(self.stages(x)).flatten(1))

@@ -10,7 +10,7 @@ from experiments import randomised
 from torch import nn
 
 import ccnn
-from ccnn.models import VGG, resnet, toy
+from ccnn.models import VGG, DenseNet, Toy, resnet
 from scripts.benchmarks.baseline_5d import to_5d
 
 
@@ -24,7 +24,8 @@ def narrow_vgg() -> nn.Module:
 FAMILIES: dict[str, Any] = {
     "resnet18": (lambda: resnet(18, channels=(8, 12, 16, 20)), 32),
     "resnet50": (lambda: resnet(50, channels=(8, 12, 16, 20), expansion=2), 32),
-    "toy": (lambda: toy(3, 7, dropout=0.0), 28),
+    "toy": (lambda: Toy(3, 7, dropout=0.0), 28),
+    "densenet_bc": (lambda: DenseNet((2, 2, 2), 4), 32),
     "vgg, torchvision": (narrow_vgg, 56),
     "resnet, torchvision": (
         lambda: torchvision.models.ResNet(torchvision.models.resnet.Bottleneck, [1] * 4, 7, width_per_group=4),
@@ -35,9 +36,9 @@ FAMILIES: dict[str, Any] = {
     "odd sizes": (
         lambda: nn.Sequential(
             nn.Conv2d(3, 4, 3, 2, 1), nn.MaxPool2d(2, ceil_mode=True), nn.Conv2d(4, 5, 1, 2),
-            nn.MaxPool2d(3, 2, 1), nn.AdaptiveMaxPool2d(1), nn.Flatten(),
+            nn.AvgPool2d(2, ceil_mode=True), nn.MaxPool2d(3, 2, 1), nn.AdaptiveMaxPool2d(1), nn.Flatten(),
         ),
-        53,
+        101,
     ),
 }  # fmt: skip
 SLOW = ("resnet, torchvision",)
@@ -90,7 +91,7 @@ def test_the_plain_network_is_left_alone() -> None:
         nn.Conv2d(3, 4, 3, 3),
         nn.Conv2d(3, 4, 3, 2, padding_mode="reflect"),
         nn.LPPool2d(2, 2),
-        nn.AvgPool2d(2, ceil_mode=True),
+        nn.AvgPool2d(3, 2, ceil_mode=True),
         nn.InstanceNorm2d(3),
     ],
 )

@@ -120,7 +120,19 @@ class _AvgPool5d(_FourShifts):
         self.kernel = (1, *pair(layer.kernel_size))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._sample(x, self.layer[0], (1, 1), 0.0)
+        layer = self.layer[0]
+        return self._rounded_up(x) if layer.ceil_mode else self._sample(x, layer, (1, 1), 0.0)
+
+    def _rounded_up(self, x: Tensor) -> Tensor:
+        """Pools the shifted views as they end: PyTorch then counts what is there, as multisampling does."""
+        rows, columns = -(-x.shape[3] // 2), -(-x.shape[4] // 2)
+        pooled = [
+            F.avg_pool3d(x[:, :, :, dy:, dx:], self.kernel, (1, 2, 2), ceil_mode=True) for dy, dx in POSITIONS
+        ]
+        kept = [
+            F.pad(out, (0, columns - out.shape[4], 0, rows - out.shape[3])) for out in (pooled[i] for i in KEPT)
+        ]
+        return torch.cat(kept, dim=2)
 
     def _operate(self, view: Tensor) -> Tensor:
         return F.avg_pool3d(view, self.kernel, (1, 2, 2))
@@ -169,6 +181,6 @@ def _layer(module: nn.Module) -> nn.Module | None:
     strided = strides(module) == (2, 2)
     if isinstance(module, nn.MaxPool2d):
         return _MaxPool5d(module) if strided and not module.return_indices else None
-    counts_all = module.count_include_pad or not any(pair(module.padding))
-    simple = counts_all and not module.ceil_mode and not module.divisor_override
-    return _AvgPool5d(module) if strided and simple else None
+    padded, counts_all = any(pair(module.padding)), module.count_include_pad
+    simple = pair(module.kernel_size) == (2, 2) and not padded if module.ceil_mode else counts_all or not padded
+    return _AvgPool5d(module) if strided and simple and not module.divisor_override else None

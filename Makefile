@@ -1,17 +1,23 @@
 # make train     set up and run the main job on the embedded data; make train ARGS="model=resnet50 convert=true"
 # make test      set up and run the tests
+# make bench     set up and measure speed and memory (about 25 minutes), into docs/performance.md;
+#                make bench BENCH="--quick --output outputs/benchmark" tries it out
 # make check     lint, format and types
 PYTHON ?= python3
 ARGS ?= convert=true
+BENCH ?= --output docs
 BIN := .venv/bin
 
-.PHONY: train test check format clean
+.PHONY: train test bench check format clean
 
 train: .venv/installed
 	$(BIN)/python train.py $(ARGS)
 
 test: .venv/installed-dev
 	$(BIN)/pytest
+
+bench: .venv/installed
+	$(BIN)/python scripts/benchmark.py $(BENCH)
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

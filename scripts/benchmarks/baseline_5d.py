@@ -82,10 +82,12 @@ class _Conv5d(nn.Conv3d, _FourShifts):
     """A 1×k×k convolution with the weights of a 2-D one."""
 
     def __init__(self, layer: nn.Conv2d) -> None:
-        vertical, horizontal = pair(layer.padding)
+        kernel, stride, padding, dilation = (
+            pair(size) for size in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+        )
         super().__init__(
-            layer.in_channels, layer.out_channels, (1, *layer.kernel_size), (1, *layer.stride),
-            (0, vertical, horizontal), (1, *layer.dilation), layer.groups, layer.bias is not None, device="meta",
+            layer.in_channels, layer.out_channels, (1, *kernel), (1, *stride), (0, *padding), (1, *dilation),
+            layer.groups, layer.bias is not None, device="meta",
         )  # fmt: skip
         self.layer = [layer]  # in a list: for its sizes alone, not as a submodule
         self.weight = nn.Parameter(layer.weight.detach().unsqueeze(2), layer.weight.requires_grad)
@@ -165,7 +167,7 @@ def _convert(module: nn.Module, name: str) -> nn.Module:
 def _layer(module: nn.Module) -> nn.Module | None:
     """What a layer becomes; None if it stays, or has no form."""
     if isinstance(module, nn.BatchNorm2d):
-        module.__class__ = nn.BatchNorm3d
+        module.__class__ = nn.BatchNorm3d  # type: ignore[assignment]
         return module
     if isinstance(module, nn.Dropout2d):
         return nn.Dropout3d(module.p)

@@ -11,6 +11,7 @@ from torch import nn
 
 import ccnn
 from ccnn.models import VGG, DenseNet, Toy, resnet
+from ccnn.workload import Task, simulate
 from scripts.benchmarks.baseline_5d import to_5d
 
 
@@ -44,15 +45,15 @@ FAMILIES: dict[str, Any] = {
 SLOW = ("resnet, torchvision",)
 
 
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(("training", "literal"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize(
     "family", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in FAMILIES]
 )
-def test_agrees_with_the_naive_ccnn(family: str, training: bool) -> None:
+def test_agrees_with_the_naive_ccnn(family: str, training: bool, literal: bool) -> None:
     torch.manual_seed(0)
     build, side = FAMILIES[family]
     plain = randomised(build().double()).train(training)
-    published, ours = to_5d(plain), ccnn.convert(copy.deepcopy(plain), (3, side, side))
+    published, ours = to_5d(plain, literal), ccnn.convert(copy.deepcopy(plain), (3, side, side))
     x = torch.randn(2, 3, side, side, dtype=torch.float64)
     close: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-9}
     for model in (published, ours):
@@ -75,6 +76,16 @@ def test_does_the_arithmetic_of_four_shifts() -> None:
     cost = ccnn.multiply_adds(plain, size)
     assert ccnn.multiply_adds(to_5d(plain), size) / cost == pytest.approx(4.19, abs=0.005)
     assert ccnn.multiply_adds(ccnn.convert(plain, size), size) / cost == pytest.approx(3.66, abs=0.005)
+
+
+def test_the_literal_form_sends_all_four_shifts_through_backward() -> None:
+    plain, task = resnet(18), Task(1, (3, 32, 32), training=True)
+    simply, literal = (simulate(to_5d(plain, choice), task) for choice in (False, True))
+    ours = simulate(ccnn.convert(plain, (3, 32, 32)), task)
+    assert ours.multiply_adds < simply.multiply_adds < literal.multiply_adds
+    # Forward and twice in backward: what forward does too much, backward does twice.
+    extra = simply.multiply_adds - ours.multiply_adds
+    assert literal.multiply_adds - ours.multiply_adds == 3 * extra
 
 
 def test_the_plain_network_is_left_alone() -> None:

@@ -155,8 +155,9 @@ def test_quick_measures_everything_and_writes_it(tmp_path: Path) -> None:
     assert "Tiny sizes" in page
     with (tmp_path / "performance" / "speed_bars.csv").open(encoding="utf-8") as file:
         bars = list(csv.DictReader(file))
-    # DenseNet trains and infers in two settings, three bars each, and has four of memory; SqueezeNet infers.
-    assert len(bars) == 12 + 4 + 6
+    # DenseNet trains in two settings, four bars each, infers in two, three each, and has eight bars of memory;
+    # SqueezeNet infers.
+    assert len(bars) == 8 + 6 + 8 + 6
     assert all(float(bar["measured"]) > 0 and bar["met"] in ("yes", "no") and not bar["note"] for bar in bars)
     with (tmp_path / "performance" / "table3.csv").open(encoding="utf-8") as file:
         forms = {(row["task"], row["form"]): row for row in csv.DictReader(file)}

@@ -20,13 +20,22 @@ KEPT = (0, 3)
 """The naive sampler: top left and bottom right."""
 
 
-def to_5d(model: nn.Module) -> nn.Module:
+def to_5d(model: nn.Module, literal: bool = False) -> nn.Module:
     """The published scheme's form of a 2-D CNN whose strides are 2; the model itself is left alone.
+
+    Args:
+        model: the plain network.
+        literal: each of the four pads for itself, all are stacked, and two are taken by index, as a choice for
+            each submap needs it: backward goes through all four. Otherwise the least that the scheme can cost:
+            all share one padded input, and backward goes through the two that are kept.
 
     Raises:
         ValueError: for a layer that the scheme has no form for.
     """
     body = _convert(copy.deepcopy(model), "")
+    for layer in body.modules():
+        if isinstance(layer, _FourShifts):
+            layer.literal = literal
     if isinstance(body, DenseNet):
         # Its forward pools with a 2-D function: such forwards had to be edited by hand.
         body.__class__ = _DenseNet5d
@@ -53,6 +62,14 @@ class _DenseNet5d(DenseNet):
 class _FourShifts(nn.Module):
     """What strided layers share: the operation at four positions, of which two are kept."""
 
+    literal = False
+
+    def _keep(self, shifted: list[Tensor]) -> Tensor:
+        if self.literal:
+            chosen = torch.tensor(KEPT, device=shifted[0].device)
+            return torch.stack(shifted, dim=2).index_select(2, chosen).flatten(2, 3)
+        return torch.cat([shifted[i] for i in KEPT], dim=2)
+
     def _sample(self, x: Tensor, layer: Any, dilation: Pair, value: float) -> Tensor:
         """Maps (N, C, S, H, W) to (N, C', 2·S, H', W'): all submaps top left, then all bottom right.
 
@@ -68,9 +85,13 @@ class _FourShifts(nn.Module):
         windows = output_size(size, kernel, (2, 2), padding, dilation, ceil_mode)
         reach = reach_of(windows, kernel, (2, 2), dilation)
         below, right = (max(reach[axis] + 1 - size[axis] - padding[axis], 0) for axis in (0, 1))
-        padded = F.pad(x, (padding[1], right, padding[0], below), value=value)
-        shifted = [self._operate(padded[:, :, :, dy : dy + reach[0], dx : dx + reach[1]]) for dy, dx in POSITIONS]
-        kept = torch.cat([shifted[i] for i in KEPT], dim=2)
+        shifted: list[Tensor] = []
+        padded = x
+        for dy, dx in POSITIONS:
+            if self.literal or not shifted:
+                padded = F.pad(x, (padding[1], right, padding[0], below), value=value)
+            shifted.append(self._operate(padded[:, :, :, dy : dy + reach[0], dx : dx + reach[1]]))
+        kept = self._keep(shifted)
         beyond = any((windows[axis] - 1) * 2 + 1 >= size[axis] + padding[axis] for axis in (0, 1))
         return kept.masked_fill(kept == value, 0.0) if value and beyond else kept
 

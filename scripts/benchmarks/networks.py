@@ -79,6 +79,7 @@ FORMS: dict[str, Callable[[nn.Module, InputSize], nn.Module]] = {
     "naive": lambda model, size: ccnn.convert(model, size, "naive"),
     "lattice": lambda model, size: ccnn.convert(model, size, "lattice"),
     "5-D": lambda model, size: to_5d(model),
+    "5-D, literal": lambda model, size: to_5d(model, literal=True),
     "dilated": ccnn.dilate,
     "naive, checkpointed": _checkpointed,
 }

@@ -1,12 +1,15 @@
 # make train     set up and run the main job on the embedded data; make train ARGS="model=resnet50 convert=true"
 # make test      set up and run the tests
 # make figures   set up and make every picture of docs/figures again, from data inside scikit-learn
+# make bench     set up and measure speed and memory (about 25 minutes), into docs/performance.md;
+#                make bench BENCH="--quick --output outputs/benchmark" tries it out
 # make check     lint, format and types
 PYTHON ?= python3
 ARGS ?= convert=true
+BENCH ?= --output docs
 BIN := .venv/bin
 
-.PHONY: train test figures check format clean
+.PHONY: train test figures bench check format clean
 
 train: .venv/installed
 	$(BIN)/python train.py $(ARGS)
@@ -16,6 +19,9 @@ test: .venv/installed-dev
 
 figures: .venv/installed
 	$(BIN)/python scripts/figures.py
+
+bench: .venv/installed
+	$(BIN)/python scripts/benchmark.py $(BENCH)
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -17,7 +17,7 @@ from ccnn.explain import explain
 from ccnn.run_folder import discard
 
 
-def attempt_job(task: Callable[[], object], folder: Path, debug: bool) -> None:
+def attempt_job(task: Callable[[], float | None], folder: Path, debug: bool) -> float | None:
     """Runs one job of Hydra and explains its mistake at once, so that each job of a sweep shows its own.
 
     Args:
@@ -25,13 +25,16 @@ def attempt_job(task: Callable[[], object], folder: Path, debug: bool) -> None:
         folder: of the run, removed if the run never began.
         debug: show tracebacks.
 
+    Returns:
+        What the job returns.
+
     Raises:
         SystemExit: a single run failed by a mistake of the user.
         Exception: whatever `task` raised; a sweep goes on with its other jobs.
     """
     single = HydraConfig.get().mode is RunMode.RUN
     try:
-        task()
+        return task()
     except Exception as error:
         _note_failure(folder, error)
         told = not debug and _tell(error)

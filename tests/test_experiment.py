@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 import ccnn
 from ccnn.building import build, build_data
+from ccnn.classifier import Classifier
 from ccnn.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -187,3 +188,57 @@ def test_a_network_without_strided_layers_cannot_be_converted(run: Run, tmp_path
     with pytest.raises(UserError, match=r"convert=true: toy cannot be converted(.|\n)*convert=false"):
         run("convert=true", "model._target_=experiments.flat_network", "~model.dropout", "~model.depth")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_papers_protocol_splits_nothing_off_and_takes_the_best_test_epoch(run: Run, tmp_path: Path) -> None:
+    metrics = run("protocol=paper", "trainer.max_epochs=3")
+    with (tmp_path / "run/metrics.csv").open() as file:
+        errors = [float(row["val/error"]) for row in csv.DictReader(file) if row["val/error"]]
+    assert len(errors) == 3
+    assert metrics["test/error"] == pytest.approx(min(errors), abs=1e-4)
+    assert metrics["best_epoch"] == 1 + errors.index(min(errors))
+    assert metrics["protocol"] == "paper"
+    honest = run(folder="honest")
+    assert (honest["protocol"], honest["train_images"]) == ("honest", round(0.9 * metrics["train_images"]))
+
+
+@pytest.mark.parametrize("sampling", ["convert=false", "sampling=random"])
+def test_checkpointing_changes_no_result(sampling: str, run: Run, tmp_path: Path) -> None:
+    weights = []
+    for checkpointing in ("false", "true"):
+        folder = f"run_{checkpointing}"
+        convert = "convert=false" if "=false" in sampling else "convert=true"
+        run(sampling, convert, f"checkpointing={checkpointing}", folder=folder)
+        saved = torch.load(tmp_path / folder / "checkpoints/last.ckpt", weights_only=True)
+        weights.append(saved["state_dict"])
+    for name, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_checkpointing_needs_stages(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"checkpointing=true: MobileNetV3 has no stages to checkpoint"):
+        run("checkpointing=true", "model=torchvision", "model.name=mobilenet_v3_small")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("convert", ["false", "true"])
+def test_channels_last_reaches_the_network(convert: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = set()
+    forward = Classifier.forward
+
+    def look(self: Classifier, images: torch.Tensor) -> torch.Tensor:
+        seen.add(images.is_contiguous(memory_format=torch.channels_last))
+        return forward(self, images)
+
+    monkeypatch.setattr(Classifier, "forward", look)
+    run("channels_last=true", f"convert={convert}", "data.batch_size=32")
+    assert seen == {True}
+
+
+@pytest.mark.slow
+def test_compiled_networks_train_and_their_checkpoints_fit_others(run: Run, tmp_path: Path) -> None:
+    run("compile=true", "convert=true", "trainer.max_epochs=1")
+    saved = torch.load(tmp_path / "run/checkpoints/best.ckpt", weights_only=True)["state_dict"]
+    run("convert=true", "trainer.max_epochs=1", folder="eager")
+    eager = torch.load(tmp_path / "eager/checkpoints/best.ckpt", weights_only=True)["state_dict"]
+    assert saved.keys() == eager.keys()

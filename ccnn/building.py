@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
 import ccnn
+from ccnn.callbacks import CompileTime
 from ccnn.checkpoints import AtomicCheckpointIO
 from ccnn.classifier import LOGGED, Classifier
 from ccnn.dry_run import InputSize, gist, outputs, skeleton
@@ -144,6 +145,7 @@ def build_trainer(
         for name, node in config.callbacks.items()
         if node and (validates or not str(node.get("monitor")).startswith("val/"))
     ]
+    callbacks += [CompileTime()] if config.compile else []
     loggers = [build(config.logger, name, **_purge(node, steps)) for name, node in config.logger.items() if node]
     saves = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
     trainer: pl.Trainer = build(

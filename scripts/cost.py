@@ -20,11 +20,11 @@ SPEED = 30e12
 
 HEAD = f"""# What the tables cost
 
-Written by `python scripts/cost.py`; do not edit. Multiply-adds are counted for one image, forward, without numbers.
-GPU hours are an estimate, not a measurement: three times the forward's work for a training step, two operations a
-multiply-add, every epoch of the paper's recipe, at {SPEED / 1e12:.0f} · 10¹² operations a second. We assume that of an
-A100 or RTX 4090 in bf16. Batches of 64 leave such a GPU idle on small networks, so expect more for DenseNet-BC-40
-and the toy networks.
+Written by `python scripts/cost.py`; do not edit. Multiply-adds are those of one image, forward, by shapes only.
+GPU hours are an estimate, not a measurement: three times the forward's work for a training step, two operations
+a multiply-add, every epoch of the paper's recipe, at {SPEED / 1e12:.0f} · 10¹² operations a second, assumed
+for an A100 or RTX 4090 in bf16. Batches of 64 leave such a GPU idle on small networks: expect more for toy
+networks and DenseNet-BC-40.
 
 | table | network | data | CNN, multiply-adds | CCNN | CNN, GPU hours a run | CCNN |
 |---|---|---|---:|---:|---:|---:|

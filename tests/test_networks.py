@@ -180,7 +180,7 @@ def check_blank(library: str, name: str, sampling: str | ccnn.Sampling) -> ccnn.
 def test_every_family_of_torchvision_converts(name: str) -> None:
     report = check_blank("torchvision", name, "naive")
     assert report.submaps > 1
-    assert not report.traditional
+    assert set(report.traditional) <= {"aux1", "aux2"}  # GoogLeNet's heads pool to 4×4, whatever the size is
 
 
 @pytest.mark.slow

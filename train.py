@@ -23,6 +23,11 @@ def job(config: DictConfig) -> float | None:
         validate(config)
         if left_out(config):
             return None
+        if config.task.startswith("benchmark"):
+            from scripts.benchmark import measure_job
+
+            measure_job(config, folder)
+            return None
         from ccnn.experiment import run  # takes seconds to import, so only for a valid configuration
 
         metrics = run(config, folder, launch.overrides.task, sweep=launch.mode is RunMode.MULTIRUN)

@@ -81,6 +81,7 @@ class Config:
     trainer: Trainer
     callbacks: dict
     logger: dict
+    task: Literal["train", "evaluate", "benchmark", "benchmark_quick"]
     convert: bool
     protocol: Literal["honest", "paper"]
     channels_last: bool

@@ -15,13 +15,14 @@ from typing import Any, NoReturn
 
 import torch
 import torchvision
+from omegaconf import DictConfig
 from rich.console import Console
 
 from ccnn.benchmark import Limits
-from ccnn.errors import choices
+from ccnn.errors import UserError, choices
 from ccnn.run_folder import environment
 from scripts.benchmarks import images, layers, speed, table3
-from scripts.benchmarks.networks import NAMES, Options
+from scripts.benchmarks.networks import NAMES, TABLE3, Options
 from scripts.benchmarks.tables import Result, in_markdown, on_terminal, write_csv
 
 SUITES: dict[str, Callable[[Options], Result]] = {
@@ -81,6 +82,32 @@ def main() -> None:
         text = page.read_text(encoding="utf-8") if page.exists() else ""
         page.write_text(with_section(text, result, note), encoding="utf-8")
         console.print(f"{name}: written to {page} and {arguments.output / 'performance'}")
+
+
+def measure_job(config: DictConfig, folder: Path) -> None:
+    """A job of `train.py` with `task=benchmark`: one network of Table 3, into the run's folder.
+
+    Args:
+        config: `model.name` is the network; `trainer.accelerator` says where.
+        folder: of the run.
+
+    Raises:
+        UserError: for a network that Table 3 does not have.
+    """
+    name = str(config.model.name)
+    if name not in TABLE3:
+        raise UserError(f"task=benchmark: model.name is {name!r}; {choices(name, TABLE3)}")
+    gpu = config.trainer.accelerator in ("gpu", "cuda") or (
+        config.trainer.accelerator == "auto" and torch.cuda.is_available()
+    )
+    device = "cuda" if gpu else "cpu"
+    limits = Limits(7, 20.0, 300.0, _free_memory(device))
+    result = table3.run(Options(device, limits, quick=config.task == "benchmark_quick", networks=[name]))
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(machine(device))
+    for table in result.all_tables():
+        console.print(on_terminal(table))
+        write_csv(table, folder)
 
 
 def _argument_parser() -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics.classification import MulticlassAccuracy
 
-from ccnn.curves import flush
+from ccnn.curves import flush, written
 from ccnn.errors import UserError
 from ccnn.seeds import derive_seed
 
@@ -145,11 +145,12 @@ class Classifier(pl.LightningModule):
         flush(self.trainer.loggers)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Notes what belongs to these weights: validation error, and what an unfinished epoch has counted."""
+        """Notes what belongs to these weights: validation error, curves, what an unfinished epoch has counted."""
         flush(self.trainer.loggers)
         error = self.trainer.callback_metrics.get("val/error")
         checkpoint["val_error"] = None if error is None else float(error)
         checkpoint["training_seconds"] = self.training_seconds()
+        checkpoint["metrics_csv"] = written(self.trainer.loggers)
         if self._sums is not None and self.trainer.training:
             checkpoint["sums"] = self._sums.cpu()
 

@@ -26,6 +26,8 @@ _PLACE = ("resume", "debug", "output_dir", "exclude", "sweep", "trainer.accelera
 _FOLDER = "CCNN_RUN_FOLDER"
 """Tells the processes that a strategy starts which folder the first one chose."""
 
+_KEPT = ("train.log", "multirun.yaml", "config.yaml", "overrides.yaml")
+
 
 @dataclass(frozen=True)
 class Start:
@@ -69,11 +71,11 @@ def find_start(config: DictConfig, folder: Path, overrides: Sequence[str], sweep
 
 
 def clear(folder: Path) -> None:
-    """Removes what an earlier attempt at a run left, all but Hydra's log."""
+    """Removes what an earlier attempt at a run left, all but Hydra's log and what says which run it is."""
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name not in ("train.log", "multirun.yaml"):
+        elif path.name not in _KEPT:
             path.unlink()
 
 

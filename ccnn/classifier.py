@@ -95,14 +95,15 @@ class Classifier(pl.LightningModule):
         return self._seconds_before + perf_counter() - self.started
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Makes what is random in this step depend on nothing but seed, step and rank.
+        """Makes what is random in this batch depend on nothing but seed, batch and rank.
 
         Before the first batch of an epoch, or of a run that goes on in mid-epoch, begins to count or goes on.
         """
         if self._sums is None:
             self._sums = self._restored.pop("sums", torch.zeros(3)).to(self.device)
             self._lr = self.trainer.optimizers[0].param_groups[0]["lr"]  # the schedule moves before the epoch ends
-        torch.manual_seed(derive_seed("step", self.seed, self.global_step, self.global_rank))
+        batches: int = self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # several make a step, maybe
+        torch.manual_seed(derive_seed("step", self.seed, batches, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Returns the loss of one batch; stops the training if it is not finite.

@@ -32,7 +32,7 @@ def build(config: DictConfig, key: str, **arguments: Any) -> Any:
     assert isinstance(node, dict)
     node = {name: value for name, value in node.items() if name not in DESCRIPTIVE.get(key, ())}
     try:
-        return instantiate(node, **arguments)
+        return instantiate(node, _convert_="all", **arguments)  # lists, not ListConfigs
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):

@@ -44,6 +44,25 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             temporary.unlink(missing_ok=True)
             raise UserError(f"{path}: the checkpoint cannot be written: {_first_line(error)}.") from error
 
+    def load_checkpoint(self, path: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Reads a checkpoint, as `read_checkpoint` does; its run's folder may have been moved since."""
+        path = Path(path).absolute()
+        checkpoint = read_checkpoint(path)
+        before = checkpoint.get("hyper_parameters", {}).get("output_dir")
+        checkpoint["callbacks"] = relocated(checkpoint["callbacks"], str(before), str(path.parents[1]))
+        return checkpoint
+
+
+def relocated(tree: Any, before: str, now: str) -> Any:
+    """The same values, with the paths below one folder as they are below another."""
+    if isinstance(tree, dict):
+        return {relocated(key, before, now): relocated(value, before, now) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [relocated(value, before, now) for value in tree]
+    if isinstance(tree, str) and (tree == before or tree.startswith(before + "/")):
+        return now + tree.removeprefix(before)
+    return tree
+
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Reads a checkpoint of a run; tensors and plain values alone, nothing in it is run.
@@ -88,7 +107,7 @@ def latest_checkpoint(folder: Path) -> tuple[Path | None, str]:
         try:
             read_checkpoint(path)
         except UserError as error:
-            said = f"{error} "
+            said += f"{error} "
             continue
         return path, f"{said}Going on from {name}." if said else ""
     return None, f"{said}Beginning anew." if said else ""

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics.classification import MulticlassAccuracy
 
-from ccnn.curves import flush
+from ccnn.curves import flush, written
 from ccnn.errors import UserError
 from ccnn.seeds import derive_seed
 
@@ -95,14 +95,15 @@ class Classifier(pl.LightningModule):
         return self._seconds_before + perf_counter() - self.started
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Makes what is random in this step depend on nothing but seed, step and rank.
+        """Makes what is random in this batch depend on nothing but seed, batch and rank.
 
         Before the first batch of an epoch, or of a run that goes on in mid-epoch, begins to count or goes on.
         """
         if self._sums is None:
             self._sums = self._restored.pop("sums", torch.zeros(3)).to(self.device)
             self._lr = self.trainer.optimizers[0].param_groups[0]["lr"]  # the schedule moves before the epoch ends
-        torch.manual_seed(derive_seed("step", self.seed, self.global_step, self.global_rank))
+        batches: int = self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # several make a step, maybe
+        torch.manual_seed(derive_seed("step", self.seed, batches, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Returns the loss of one batch; stops the training if it is not finite.
@@ -145,11 +146,12 @@ class Classifier(pl.LightningModule):
         flush(self.trainer.loggers)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Notes what belongs to these weights: validation error, and what an unfinished epoch has counted."""
+        """Notes what belongs to these weights: validation error, curves, what an unfinished epoch has counted."""
         flush(self.trainer.loggers)
         error = self.trainer.callback_metrics.get("val/error")
         checkpoint["val_error"] = None if error is None else float(error)
         checkpoint["training_seconds"] = self.training_seconds()
+        checkpoint["metrics_csv"] = written(self.trainer.loggers)
         if self._sums is not None and self.trainer.training:
             checkpoint["sums"] = self._sums.cpu()
 

@@ -2,41 +2,11 @@
 
 import csv
 import io
-import os
 from pathlib import Path
 
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
-
-def keep_until(folder: Path, steps: int) -> str:
-    """The text of metrics.csv, without the rows of the given step and later ones; empty if there is no file.
-
-    Args:
-        folder: of the run.
-        steps: optimizer steps that the checkpoint has done.
-    """
-    path = folder / "metrics.csv"
-    if not path.is_file():
-        return ""
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        names = reader.fieldnames or []
-        rows = [row for row in reader if None not in row.values() and (row.get("step") or "").isdigit()]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names)
-    writer.writeheader()
-    writer.writerows(row for row in rows if int(row["step"]) < steps)
-    return text.getvalue()
-
-
-def go_on(loggers: list[Logger], folder: Path, text: str) -> None:
-    """Puts the kept rows back: a new CSVLogger removes the file of an earlier one."""
-    for logger in loggers:
-        if isinstance(logger, CSVLogger) and text:
-            logger.experiment.metrics_keys = next(csv.reader(io.StringIO(text)))
-            temporary = folder / "metrics.csv.tmp"
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, folder / "metrics.csv")
+from ccnn.run_folder import write_text
 
 
 def flush(loggers: list[Logger]) -> None:
@@ -45,3 +15,27 @@ def flush(loggers: list[Logger]) -> None:
         logger.save()
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.flush()
+
+
+def written(loggers: list[Logger]) -> str:
+    """The text of metrics.csv so far, for a checkpoint to keep; empty if there is none.
+
+    The file itself is not safe: a CSVLogger writes it anew for every new column, and removes it when it starts.
+    """
+    for logger in loggers:
+        if isinstance(logger, CSVLogger) and _path(logger).is_file():
+            with _path(logger).open(newline="", encoding="utf-8") as file:
+                return file.read()
+    return ""
+
+
+def go_on(loggers: list[Logger], text: str) -> None:
+    """Puts the rows back that a checkpoint has kept."""
+    for logger in loggers:
+        if isinstance(logger, CSVLogger) and text:
+            logger.experiment.metrics_keys = next(csv.reader(io.StringIO(text)))
+            write_text(_path(logger), text)
+
+
+def _path(logger: CSVLogger) -> Path:
+    return Path(logger.log_dir) / "metrics.csv"

@@ -63,7 +63,7 @@ class Draws:
             if drawn is not None and isinstance(leaf, Tensor) and leaf.requires_grad:
                 leaf.register_hook(restore)
 
-    @torch.compiler.disable(reason="sampling=random and stochastic draw anew in every step of training")  # type: ignore[untyped-decorator]
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # each step of training draws anew
     def _draw(self) -> None:
         random = Random(int(torch.randint(2**62, (), device="cpu")))
         steps: dict[Path, Assignment] = {}

@@ -17,7 +17,7 @@ from ccnn.building import build, build_data, build_network, build_trainer, model
 from ccnn.checkpoints import read_checkpoint
 from ccnn.classifier import Classifier
 from ccnn.config import validate
-from ccnn.curves import go_on, keep_until
+from ccnn.curves import go_on
 from ccnn.errors import UserError
 from ccnn.hyperparameters import flatten, shown
 from ccnn.interruption import Interrupted, Interruption
@@ -95,18 +95,17 @@ def _run(start: Start, overrides: Sequence[str]) -> dict[str, Any]:
         hyperparameters=flat,
         channels_last=config.channels_last,
     )
-    steps = _steps(classifier, start.checkpoint)
+    steps, curves = _progress(classifier, start.checkpoint)
     interruption = Interruption(folder)
     trainer = build_trainer(config, interruption, bool(data.val_dataloader()), steps)
     try_optimizer(classifier)
 
     console = Console(quiet=not trainer.is_global_zero)
-    curves = "" if steps is None else keep_until(folder, steps)
     if trainer.is_global_zero:
         if start.checkpoint is None:
             clear(folder)
         begin(folder, config, overrides, conversion)
-        go_on(trainer.loggers, folder, curves)
+        go_on(trainer.loggers, curves)
     console.print(heading(model_name(config), config, trainer), highlight=False)
     if conversion:
         console.print(conversion, highlight=False, markup=False)
@@ -175,10 +174,10 @@ def _description(config: DictConfig, cost: dict[str, int], data: Any) -> dict[st
     }
 
 
-def _steps(classifier: Classifier, path: Path | None) -> int | None:
-    """The optimizer steps that a checkpoint has done, once it is known to be of this network."""
+def _progress(classifier: Classifier, path: Path | None) -> tuple[int | None, str]:
+    """The optimizer steps that a checkpoint has done, and its curves, once it is known to be of this network."""
     if path is None:
-        return None
+        return None, ""
     checkpoint = read_checkpoint(path)
     own = {name: tuple(value.shape) for name, value in classifier.state_dict().items()}
     theirs = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
@@ -188,7 +187,7 @@ def _steps(classifier: Classifier, path: Path | None) -> int | None:
                 f"{path}: is of another network: {name} has the shape {theirs.get(name)} there, here "
                 f"{own.get(name)}."
             )
-    return int(checkpoint["global_step"])
+    return int(checkpoint["global_step"]), checkpoint.get("metrics_csv", "")
 
 
 def _note(folder: Path, error: BaseException) -> None:

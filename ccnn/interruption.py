@@ -61,7 +61,13 @@ class Interruption(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """Stops here if asked to."""
+        """Stops here if asked to, but for two moments in which a checkpoint would lack something.
+
+        Those are before the end of an epoch, which its validation belongs to, and before all gradients of a step
+        are accumulated.
+        """
+        if trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return
         if self._asked(trainer, every=trainer.log_every_n_steps, batch_idx=batch_idx):  # type: ignore[attr-defined]
             trainer.save_checkpoint(self._path)
             self._stop()

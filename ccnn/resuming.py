@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from ccnn.checkpoints import latest_checkpoint
+from ccnn.checkpoints import latest_checkpoint, relocated
 from ccnn.errors import UserError
 from ccnn.result_table import shorter
 from ccnn.status import RUNNING, read_status
@@ -25,6 +25,8 @@ _PLACE = ("resume", "debug", "output_dir", "exclude", "sweep", "trainer.accelera
 
 _FOLDER = "CCNN_RUN_FOLDER"
 """Tells the processes that a strategy starts which folder the first one chose."""
+
+_KEPT = ("train.log", "multirun.yaml", "config.yaml", "overrides.yaml")
 
 
 @dataclass(frozen=True)
@@ -69,17 +71,17 @@ def find_start(config: DictConfig, folder: Path, overrides: Sequence[str], sweep
 
 
 def clear(folder: Path) -> None:
-    """Removes what an earlier attempt at a run left, all but Hydra's log."""
+    """Removes what an earlier attempt at a run left, all but Hydra's log and what says which run it is."""
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name not in ("train.log", "multirun.yaml"):
+        elif path.name not in _KEPT:
             path.unlink()
 
 
 def _find(config: DictConfig, folder: Path, overrides: Sequence[str], sweep: bool) -> Start:
     if config.resume not in (None, "auto"):
-        folder = Path(config.resume).expanduser()
+        folder = Path(config.resume).expanduser().absolute()
         saved = _saved(folder)
         _same(saved, config, folder, [override.lstrip("+~").partition("=")[0] for override in overrides])
         for key in _PLACE:
@@ -130,7 +132,7 @@ def _saved(folder: Path) -> DictConfig:
         raise UserError(f"resume: {folder / 'config.yaml'} cannot be read: {error}.") from error
     if not isinstance(saved, DictConfig) or "model" not in saved:
         raise UserError(f"resume: {folder / 'config.yaml'} is no configuration of a run.")
-    return saved
+    return OmegaConf.create(relocated(OmegaConf.to_container(saved), str(saved.get("output_dir")), str(folder)))
 
 
 def _same(saved: DictConfig, config: DictConfig, folder: Path, typed: Sequence[str] | None = None) -> None:
@@ -142,19 +144,25 @@ def _same(saved: DictConfig, config: DictConfig, folder: Path, typed: Sequence[s
         folder: of the run.
         typed: look at these keys and what is below them alone; None: at all.
     """
-    from ccnn.hyperparameters import flatten
-
-    old, new = (flatten(OmegaConf.to_container(tree, resolve=True)) for tree in (saved, config))
+    old, new = _comparable(saved), _comparable(config)
+    if typed is None or "experiment" in typed:  # which may set any key
+        typed = list(old.keys() | new.keys())
     for key in sorted(old.keys() | new.keys()):
-        if key.startswith(_PLACE) or old.get(key) == new.get(key) or str(new.get(key, "")).startswith(str(folder)):
+        if key.startswith(_PLACE) or old.get(key) == new.get(key):
             continue
-        if any(isinstance(tree.get(key), str) and "checkpoints" in str(tree.get(key)) for tree in (old, new)):
-            continue
-        if typed is None or any(key == name or key.startswith(f"{name}.") for name in typed):
+        if any(key == name or key.startswith(f"{name}.") for name in typed):
             raise UserError(
                 f"{folder}: is the run of another configuration: {key} is {old.get(key)!r} there, now "
                 f"{new.get(key)!r}. Take the override away, or choose another folder."
             )
+
+
+def _comparable(config: DictConfig) -> dict[str, Any]:
+    """All keys and their values, those that name something in the run's folder without that folder."""
+    from ccnn.hyperparameters import flatten
+
+    flat = flatten(OmegaConf.to_container(config, resolve=True))
+    return dict(relocated(flat, str(flat.get("output_dir")), "the run's folder"))
 
 
 def _unfinished(config: DictConfig, folder: Path) -> Path | None:

@@ -23,7 +23,7 @@ def begin(folder: Path, config: DictConfig, overrides: Sequence[str], conversion
     Args:
         folder: the run's folder, made if it does not exist.
         config: the configuration; saved with all references resolved.
-        overrides: what was typed.
+        overrides: what was typed; what a run that goes on was first started with is kept.
         conversion: the report of the conversion, None for a plain network.
 
     Raises:
@@ -33,12 +33,13 @@ def begin(folder: Path, config: DictConfig, overrides: Sequence[str], conversion
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "config.yaml").exists():
+            write_text(folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+        write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))  # from here on it is a run
         write_status(folder, RUNNING)
-        OmegaConf.save(config, folder / "config.yaml", resolve=True)
-        OmegaConf.save(OmegaConf.create(list(overrides)), folder / "overrides.yaml")
         write_json(folder / "environment.json", environment(config.seed))
         if conversion is not None:
-            (folder / "conversion.txt").write_text(conversion + "\n", encoding="utf-8")
+            write_text(folder / "conversion.txt", conversion + "\n")
     except OSError as error:
         raise UserError(f"{folder}: the run's folder cannot be written: {error}.") from error
 
@@ -54,14 +55,22 @@ def discard(folder: Path) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a file that is either complete or not there, whatever happens meanwhile."""
+    """Writes a JSON file, as `write_text` does."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file that is either complete or as it was before, whatever happens meanwhile."""
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def environment(seed: int) -> dict[str, Any]:

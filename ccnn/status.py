@@ -21,6 +21,8 @@ def write_status(folder: Path, state: str, error: str | None = None) -> None:
         "time": datetime.now().astimezone().isoformat(timespec="seconds"),
         "host": socket.gethostname(),
         "process": os.getpid(),
+        "started": _started(os.getpid()),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
     write_json(folder / "status.json", status)
 
@@ -37,16 +39,31 @@ def read_status(folder: Path) -> dict[str, Any]:
         return {"state": ""}
     if not isinstance(status, dict) or "state" not in status:
         return {"state": ""}
-    if status["state"] == RUNNING and status.get("host") == socket.gethostname() and not _alive(status["process"]):
+    if status["state"] == RUNNING and not _alive(status):
         status["state"] = INTERRUPTED
     return status
 
 
-def _alive(process: int) -> bool:
+def _alive(status: dict[str, Any]) -> bool:
+    """Whether the process that wrote this may still run: of another machine that cannot be seen."""
+    process = status.get("process")
+    if status.get("host") != socket.gethostname():
+        job = status.get("slurm_job")
+        return job is None or job != os.environ.get("SLURM_JOB_ID")  # this very job, which SLURM has moved here
+    if not isinstance(process, int) or process == os.getpid():
+        return False
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
-    return process != os.getpid()  # a number that is given again
+        pass
+    return status.get("started") in (None, _started(process))  # or its number was given to another
+
+
+def _started(process: int) -> str | None:
+    """When a process started, in ticks since the machine did; None where the system does not tell."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None

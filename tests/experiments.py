@@ -1,15 +1,50 @@
 """What the tests share: small settings, the types of their fixtures, networks without special values."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
+import pytorch_lightning as pl
 from omegaconf import DictConfig
-from torch import nn
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor, nn
 
 Compose = Callable[..., DictConfig]
 Run = Callable[..., dict[str, Any]]
 
 SMALL = ("trainer=cpu", "trainer.max_epochs=2", "+trainer.limit_train_batches=4", "data.batch_size=64")
+
+
+class SignalAt(Callback):
+    """Sends a signal to its own process while it trains on a batch, once."""
+
+    def __init__(self, step: int, number: int) -> None:
+        self.step, self.number = step, number
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        if trainer.fit_loop.epoch_loop.total_batch_idx == self.step and self.number:
+            os.kill(os.getpid(), self.number)
+
+
+def signal_at(step: int, number: int = 0) -> tuple[str, ...]:
+    """The overrides that have a run stopped in a batch, counted from 0; by no signal at all without a number."""
+    node = {"_target_": "experiments.SignalAt", "step": step, "number": int(number)}
+    return tuple(f"+callbacks.stop.{name}={value}" for name, value in node.items())
+
+
+class NanAt(nn.Module):
+    """A linear classifier that yields NaN from a pass in training on, counted from 0."""
+
+    def __init__(self, in_channels: int, num_classes: int, calls: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_channels, num_classes)
+        self.calls = calls
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores = self.linear(images.mean((-2, -1)))
+        if self.training and images.device.type != "meta":
+            self.calls -= 1
+        return scores if self.calls >= 0 else scores * float("nan")
 
 
 def flat_network(in_channels: int, num_classes: int) -> nn.Module:

@@ -102,7 +102,8 @@ class Classifier(pl.LightningModule):
         if self._sums is None:
             self._sums = self._restored.pop("sums", torch.zeros(3)).to(self.device)
             self._lr = self.trainer.optimizers[0].param_groups[0]["lr"]  # the schedule moves before the epoch ends
-        batches: int = self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # several make a step, maybe
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.total
+        batches: int = progress.processed  # of which several may make a step
         torch.manual_seed(derive_seed("step", self.seed, batches, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

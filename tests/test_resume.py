@@ -172,7 +172,7 @@ def test_a_run_of_another_machine_may_be_running_unless_slurm_has_moved_it(
     write_status(stopped, "running")
     (stopped / "status.json").write_text(json.dumps(status(stopped) | {"host": "elsewhere"}))
     monkeypatch.setenv("SLURM_JOB_ID", "18")
-    with pytest.raises(UserError, match="is running, as process .* of elsewhere"):
+    with pytest.raises(UserError, match=r"is running, as process .* of elsewhere"):
         run(f"resume={stopped}", folder="elsewhere")
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     run(f"resume={stopped}", folder="elsewhere")
@@ -225,7 +225,7 @@ def test_a_diverged_run_is_not_scored_and_names_its_last_good_checkpoint(run: Ru
         run(*nan, "+model.calls=5", folder="late")
     assert not (tmp_path / "late/metrics.json").exists()
     assert (tmp_path / "late/checkpoints/last.ckpt").exists()
-    with pytest.raises(UserError, match="at step 1, in epoch 1.*none: there was no epoch"):
+    with pytest.raises(UserError, match=r"at step 1, in epoch 1.*none: there was no epoch"):
         run(*nan, "+model.calls=1", folder="early")
     assert not list((tmp_path / "early").rglob("*.ckpt"))
 

@@ -77,7 +77,7 @@ def _run(config: DictConfig, folder: Path, overrides: Sequence[str]) -> dict[str
     sampling = build(config, "sampling")  # built for a plain network too, so that its mistakes are told
     model = build(config, "model")
     input_size = (config.data.channels, config.data.image_size, config.data.image_size)
-    _check_network(model, input_size, config)
+    check_network(model, input_size, config)
     cost = {"parameters": ccnn.parameters(model), "plain_multiply_adds": ccnn.multiply_adds(model, input_size)}
     if config.convert:
         _convert(model, input_size, sampling, config)
@@ -197,7 +197,7 @@ def _convert(
         raise UserError(message) from error
 
 
-def _check_network(model: nn.Module, input_size: InputSize, config: DictConfig) -> None:
+def check_network(model: nn.Module, input_size: InputSize, config: DictConfig) -> None:
     """Has the network look at images without numbers, so that one that does not fit the data is told at once."""
     images = "×".join(map(str, input_size))
     try:

@@ -1,5 +1,6 @@
 """The Lightning data module that reads photographs from folders, as ImageNet is laid out."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -42,7 +43,7 @@ class FolderData(InMemoryData):
         validation_fraction: the part of the training set that is split off for validation, in [0, 1).
         split_seed: seed of that split.
         seed: seed of the run; order and augmentation follow from it.
-        num_workers: processes that read images, each a whole batch at a time.
+        num_workers: processes that read images, each a whole batch at a time; no more than there are cores.
 
     Raises:
         UserError: if an argument is out of range; from `setup`, if the folders are not as described; while
@@ -90,7 +91,7 @@ class FolderData(InMemoryData):
             validation_fraction=validation_fraction,
             split_seed=split_seed,
             seed=seed,
-            num_workers=num_workers,
+            num_workers=min(num_workers, os.cpu_count() or 1),  # torch warns of more; the result is the same
         )
         side = crop or image_size
         shorter = resize or round(side * 256 / 224)

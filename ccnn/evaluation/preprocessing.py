@@ -83,11 +83,8 @@ def _timm(architecture: str, weights: str, given: Mapping[str, Any]) -> Preproce
     timm = import_module("timm")
     is_file = Path(weights).expanduser().is_file()
     tag = None if is_file or weights == "DEFAULT" else weights
-    published = timm.get_pretrained_cfg(architecture, tag or "", allow_unregistered=False)
-    if published is None:  # a network without weights of its own, and so a file
-        wanted = timm.data.resolve_data_config(pretrained_cfg={})
-    else:
-        wanted = timm.data.resolve_data_config(pretrained_cfg=published.to_dict())
+    published = timm.get_pretrained_cfg(".".join(filter(None, [architecture, tag])))
+    wanted = timm.data.resolve_data_config(pretrained_cfg=published.to_dict() if published else {})
     wanted |= {key: tuple(given[key]) for key in ("mean", "std") if key in given}
     crop = given.get("crop", wanted["input_size"][-1])
     if "crop" in given or "resize" in given:

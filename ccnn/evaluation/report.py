@@ -152,8 +152,7 @@ def _cells(result: Mapping[str, Any]) -> list[list[str]]:
 def _notes(result: Mapping[str, Any]) -> list[str]:
     notes = [
         "[…]: 95 % intervals, of an error by Wilson's score",
-        "gain: images that the conversion puts right minus those that it breaks, in percent; its interval is that of "
-        "the pairs",
+        "gain: images that the conversion puts right minus those it breaks, in percent; a paired interval",
     ]
     if any(row["published_top1_error"] is not None for row in result["networks"]):
         weights = result["published_weights"]

@@ -1,12 +1,16 @@
 # make train     set up and run the main job on the embedded data; make train ARGS="model=resnet50 convert=true"
 # make test      set up and run the tests
 # make figures   set up and make every picture of docs/figures again, from data inside scikit-learn
+# make bench     set up and measure speed and memory (about 25 minutes), into docs/performance.md;
+#                make bench BENCH="--quick --output outputs/benchmark" tries it out
+# make quick     set up and run the paper's sweeps in small, with their reports (about ten minutes)
 # make check     lint, format and types
 PYTHON ?= python3
 ARGS ?= convert=true
+BENCH ?= --output docs
 BIN := .venv/bin
 
-.PHONY: train test figures check format clean
+.PHONY: train test quick figures bench check format clean
 
 train: .venv/installed
 	$(BIN)/python train.py $(ARGS)
@@ -14,8 +18,17 @@ train: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/pytest
 
+quick: .venv/installed
+	for table in table1 table7 table8; do \
+	  $(BIN)/python train.py -m experiment=$${table}_quick && \
+	  $(BIN)/python scripts/report.py outputs/sweeps/$${table}_quick --output outputs/reports/$$table || exit 1; \
+	done
+
 figures: .venv/installed
 	$(BIN)/python scripts/figures.py
+
+bench: .venv/installed
+	$(BIN)/python scripts/benchmark.py $(BENCH)
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

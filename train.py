@@ -6,25 +6,34 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from ccnn.command_line import attempt, attempt_job
+from ccnn.command_line import attempt, attempt_job, left_out
 from ccnn.config import validate
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def job(config: DictConfig) -> None:
-    """Runs one experiment in the folder that Hydra made for it."""
+def job(config: DictConfig) -> float | None:
+    """Runs one experiment in the folder that Hydra made for it; returns the error that a search minimises."""
     launch = HydraConfig.get()
     folder = Path(launch.runtime.output_dir)
 
-    def experiment() -> None:
+    def experiment() -> float | None:
         validate(config)
+        if left_out(config):
+            return None
+        if config.task.startswith("benchmark"):
+            from scripts.benchmark import measure_job
+
+            measure_job(config, folder)
+            return None
         from ccnn.experiment import run  # takes seconds to import, so only for a valid configuration
 
-        run(config, folder, launch.overrides.task)
+        metrics = run(config, folder, launch.overrides.task, sweep=launch.mode is RunMode.MULTIRUN)
+        return metrics["val/error"]
 
-    attempt_job(experiment, folder, debug=config.get("debug") is True)
+    return attempt_job(experiment, folder, debug=config.get("debug") is True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ccnn.conversion import ConversionError, ConversionReport, conversion_report, convert
     from ccnn.cost import multiply_adds, parameters
     from ccnn.dense import ToDense
+    from ccnn.dilation import dilate
     from ccnn.joint import JointAdaptiveAvgPool2d, JointAdaptiveMaxPool2d, JointDropout2d
     from ccnn.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredLPPool2d, CheckeredMaxPool2d
     from ccnn.network_summary import summary
@@ -30,6 +31,7 @@ __all__ = [
     "ToDense",
     "conversion_report",
     "convert",
+    "dilate",
     "multiply_adds",
     "parameters",
     "register_rule",
@@ -40,6 +42,7 @@ _HOMES = {
     "conversion": ("ConversionError", "ConversionReport", "conversion_report", "convert"),
     "cost": ("multiply_adds", "parameters"),
     "dense": ("ToDense",),
+    "dilation": ("dilate",),
     "joint": ("JointAdaptiveAvgPool2d", "JointAdaptiveMaxPool2d", "JointDropout2d"),
     "layers": ("CheckeredAvgPool2d", "CheckeredConv2d", "CheckeredLPPool2d", "CheckeredMaxPool2d"),
     "network_summary": ("summary",),

@@ -26,6 +26,7 @@ class Throughput(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forgets what earlier jobs of a sweep took of a GPU's memory."""
+        self._since = perf_counter()  # a run that goes on in mid-epoch sees no start of that epoch
         if pl_module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(pl_module.device)
 
@@ -59,7 +60,7 @@ class Throughput(Callback):
             "system/images_per_second": self._images / max(self._seconds, 1e-9),
             "system/peak_memory_mib": peak_memory(pl_module.device),
         }
-        pl_module.log_dict(values, rank_zero_only=True)
+        pl_module.log_dict(values, logger=False, rank_zero_only=True)  # the classifier logs the whole epoch
 
     def _pause(self, device: torch.device) -> None:
         if device.type == "cuda":
@@ -73,3 +74,30 @@ def peak_memory(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 2**20
     unit = 1 if sys.platform == "darwin" else 1024  # bytes, KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+class CompileTime(Callback):
+    """Says how long the first step of a compiled network took, which is when it is compiled."""
+
+    def __init__(self) -> None:
+        self._since = 0.0
+        self._done = False
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        """Starts the clock."""
+        self._since = perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: object,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Says the time, once."""
+        if not self._done and trainer.is_global_zero:
+            print(f"First step, with compiling: {perf_counter() - self._since:.0f} s", flush=True)
+        self._done = True

@@ -1,10 +1,12 @@
 """The LightningModule that trains and scores an image classifier."""
 
 from collections.abc import Callable, Iterable, Mapping
+from time import perf_counter
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics.classification import MulticlassAccuracy
 
+from ccnn.curves import flush
 from ccnn.errors import UserError
 from ccnn.seeds import derive_seed
 
@@ -38,7 +41,8 @@ class Classifier(pl.LightningModule):
     """Trains a network with cross-entropy, and logs loss and error of every epoch.
 
     Logged are `train/…`, `val/…` and `test/…` of `error` (percent) and `loss`, the loss of single steps as
-    `train/loss_step`, and the learning rate as `lr`.
+    `train/loss_step`, and the learning rate as `lr`. What an epoch of training gives is on the disk before its
+    checkpoint is, so that the curves of a run that is killed and goes on have no gaps.
 
     Args:
         model: maps images (N, C, H, W) to scores (N, num_classes).
@@ -47,6 +51,7 @@ class Classifier(pl.LightningModule):
         num_classes: of the data set.
         seed: of all that is random within a training step: dropout and the draws of random samplers.
         hyperparameters: plain values kept in the checkpoints for whoever loads them.
+        channels_last: gives the network images whose channels are next to each other in memory.
     """
 
     def __init__(
@@ -57,16 +62,22 @@ class Classifier(pl.LightningModule):
         num_classes: int,
         seed: int,
         hyperparameters: Mapping[str, Any],
+        channels_last: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(dict(hyperparameters), logger=False)
         self.model = model
         self.seed = seed
+        self.started = perf_counter()
         self._optimizer = optimizer
         self._scheduler = scheduler
-        self.train_error = ErrorRate(num_classes)
+        self._format = torch.channels_last if channels_last else torch.contiguous_format
         self.val_error = ErrorRate(num_classes)
         self.test_error = ErrorRate(num_classes)
+        self._sums: Tensor | None = None  # of this epoch: wrong images, loss, images
+        self._restored: dict[str, Any] = {}
+        self._seconds_before = 0.0
+        self._lr = 0.0
         self._loss: Tensor | None = None
 
     def forward(self, images: Tensor) -> Tensor:
@@ -79,12 +90,18 @@ class Classifier(pl.LightningModule):
         optimizer = self._optimizer(self.model.parameters())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._scheduler(optimizer)}}
 
-    def on_train_epoch_start(self) -> None:
-        """Logs the learning rate of the epoch."""
-        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], rank_zero_only=True)
+    def training_seconds(self) -> float:
+        """Seconds of training, those before an interruption included."""
+        return self._seconds_before + perf_counter() - self.started
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Makes what is random in this step depend on nothing but seed, step and rank."""
+        """Makes what is random in this step depend on nothing but seed, step and rank.
+
+        Before the first batch of an epoch, or of a run that goes on in mid-epoch, begins to count or goes on.
+        """
+        if self._sums is None:
+            self._sums = self._restored.pop("sums", torch.zeros(3)).to(self.device)
+            self._lr = self.trainer.optimizers[0].param_groups[0]["lr"]  # the schedule moves before the epoch ends
         torch.manual_seed(derive_seed("step", self.seed, self.global_step, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -92,46 +109,91 @@ class Classifier(pl.LightningModule):
 
         Looking at the loss makes a GPU wait, so it happens in those steps only that log it.
         """
-        loss, _ = self._score("train", batch)
-        self.log("train/loss_step", loss, on_step=True, on_epoch=False)
+        loss, scores = self._score(batch)
+        with torch.no_grad():
+            wrong = (scores.argmax(1) != batch[1]).sum()
+            assert self._sums is not None
+            self._sums += torch.stack([wrong, loss.detach() * len(scores), wrong.new_tensor(len(scores))])
         self._loss = loss.detach()
-        interval: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if batch_idx % interval == 0 or loss.device.type == "cpu":
+        step, interval = self.global_step, self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        logs = (step + 1) % interval == 0
+        if logs or loss.device.type == "cpu":
             self._require_finite_loss()
+        if logs:  # by ourselves: Lightning would do so after the checkpoint of an interrupted run
+            for logger in self.trainer.loggers:
+                row = {"train/loss_step": self._loss.item(), "epoch": float(self.current_epoch)}
+                logger.log_metrics(row, step=step)
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Looks at the last loss of the epoch, so that broken weights are never scored as a result."""
+        """Logs the epoch and has it written; stops if the last loss is not finite, so that it is never scored."""
         self._require_finite_loss()
+        sums, self._sums = self._sums, None
+        assert sums is not None
+        wrong, loss, images = self.trainer.strategy.reduce(sums, reduce_op="sum")
+        values = {
+            "train/error": 100 * wrong / images,
+            "train/loss": loss / images,
+            "lr": torch.tensor(self._lr),
+        }
+        self.log_dict(values, logger=False, sync_dist=False)
+        known = self.trainer.callback_metrics
+        values |= {name: known[name] for name in known if name.startswith("system/")}
+        row = {name: float(value) for name, value in values.items()} | {"epoch": float(self.current_epoch)}
+        for logger in self.trainer.loggers:
+            logger.log_metrics(row, step=self.global_step - 1)
+        flush(self.trainer.loggers)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Notes the validation error that belongs to these weights."""
+        """Notes what belongs to these weights: validation error, and what an unfinished epoch has counted."""
+        flush(self.trainer.loggers)
         error = self.trainer.callback_metrics.get("val/error")
         checkpoint["val_error"] = None if error is None else float(error)
+        checkpoint["training_seconds"] = self.training_seconds()
+        if self._sums is not None and self.trainer.training:
+            checkpoint["sums"] = self._sums.cpu()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Goes on from there."""
+        self._seconds_before = checkpoint.get("training_seconds", 0.0)
+        self._restored = {"sums": checkpoint["sums"]} if "sums" in checkpoint else {}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Scores one batch of the validation split."""
-        self._score("val", batch)
+        self._evaluate("val", batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Scores one batch of the test set; returns the scores (N, num_classes) for callbacks to look at."""
-        return self._score("test", batch)[1]
+        return self._evaluate("test", batch)
 
-    def _score(self, stage: str, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _evaluate(self, stage: str, batch: Batch) -> Tensor:
+        loss, scores = self._score(batch)
+        error: ErrorRate = getattr(self, f"{stage}_error")
+        error(scores, batch[1])
+        size = len(scores)
+        self.log(f"{stage}/error", error, on_step=False, on_epoch=True, batch_size=size)
+        self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
+        return scores
+
+    def _score(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns the loss and the scores."""
         images, labels = batch
-        scores = self(images.to(self.dtype))  # trainer.precision=64-true and the like change the weights' type
-        loss = F.cross_entropy(scores, labels)
-        error: ErrorRate = getattr(self, f"{stage}_error")
-        error(scores.detach(), labels)
-        self.log(f"{stage}/error", error, on_step=False, on_epoch=True, batch_size=len(labels))
-        self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
-        return loss, scores.detach()
+        # trainer.precision=64-true and the like change the weights' type.
+        scores = self(images.to(self.dtype, memory_format=self._format))
+        return F.cross_entropy(scores, labels), scores.detach()
 
     def _require_finite_loss(self) -> None:
         if self._loss is not None and not self._loss.isfinite():
+            good = next(
+                (c.last_model_path or c.best_model_path for c in self._checkpoints() if c.best_model_path), ""
+            )
             raise UserError(
                 f"Training diverged: the loss is {self._loss.item()} at step {self.global_step}, in epoch "
                 f"{self.current_epoch + 1}. Lower the learning rate (optimizer.lr=…), or try "
-                "trainer.precision=32-true."
+                f"trainer.precision=32-true. The last good checkpoint is {good or 'none: there was no epoch'}."
             )
+
+    def _checkpoints(self) -> list[ModelCheckpoint]:
+        """The callbacks that save, the one that saves every epoch first."""
+        found = [c for c in self.trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+        return sorted(found, key=lambda callback: callback.monitor is not None)

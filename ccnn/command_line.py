@@ -1,7 +1,9 @@
-"""How a mistake on the command line ends: with a message, exit code 1 and nothing left behind."""
+"""How a command ends: where something went wrong with a message, an exit code other than 0, nothing left over."""
 
 import atexit
+import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,13 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ccnn.explain import explain
 from ccnn.run_folder import discard
 
 
-def attempt_job(task: Callable[[], object], folder: Path, debug: bool) -> None:
+def attempt_job(task: Callable[[], float | None], folder: Path, debug: bool) -> float | None:
     """Runs one job of Hydra and explains its mistake at once, so that each job of a sweep shows its own.
 
     Args:
@@ -23,42 +25,102 @@ def attempt_job(task: Callable[[], object], folder: Path, debug: bool) -> None:
         folder: of the run, removed if the run never began.
         debug: show tracebacks.
 
+    Returns:
+        What the job returns.
+
     Raises:
         SystemExit: a single run failed by a mistake of the user.
         Exception: whatever `task` raised; a sweep goes on with its other jobs.
     """
+    single = HydraConfig.get().mode is RunMode.RUN
     try:
-        task()
+        return task()
     except Exception as error:
-        discard(folder)
-        if not debug and _tell(error) and HydraConfig.get().mode is RunMode.RUN:
+        _note_failure(folder, error)
+        told = not debug and _tell(error)
+        if not told and not single:
+            traceback.print_exc()  # Hydra shows that of the first failing job alone
+        if told and single:
             sys.exit(1)
         raise
+    finally:
+        discard(folder)
 
 
 def attempt(task: Callable[[], object], debug: bool) -> None:
     """Runs the whole program and explains what is wrong with its command line.
 
     Raises:
-        SystemExit: the user made a mistake.
+        SystemExit: the user made a mistake, or a signal stopped the program.
         Exception: any other failure of `task`; with `debug` every failure.
     """
     try:
         task()
     except KeyboardInterrupt:
-        sys.exit(130)
+        _end(130)
     except Exception as error:
         if debug or not _tell(error):
             raise
-        sys.exit(1)
+        _end(1)
+    except BaseException as error:
+        if not hasattr(error, "signal_number"):  # an Interrupted; importing it takes seconds
+            raise
+        print(f"\n{error}", file=sys.stderr)
+        _end(128 + error.signal_number)
+
+
+def left_out(config: DictConfig) -> bool:
+    """Whether `exclude` leaves this combination of choices out of a sweep; says so."""
+    choices = HydraConfig.get().runtime.choices
+    combinations: Any = OmegaConf.to_container(config.exclude)
+    for combination in combinations:
+        if all(_chosen(config, choices, key) == value for key, value in combination.items()):
+            said = ", ".join(f"{key}={value}" for key, value in combination.items())
+            print(f"Left out of the sweep: {said}")
+            return True
+    return False
+
+
+def _chosen(config: DictConfig, choices: Any, key: str) -> Any:
+    return choices[key] if key in choices else OmegaConf.select(config, key)
 
 
 class Tidy(Callback):
-    """Has Hydra's folder of a sweep removed in the end if none of its jobs began."""
+    """At the end of a sweep tells which jobs failed; removes its folder if none of them began."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Notes the folder before it is made."""
-        atexit.register(discard, Path(config.hydra.sweep.dir).resolve())
+        folder = Path(config.hydra.sweep.dir).resolve()
+        atexit.register(discard, folder)
+        atexit.register(_Summary(folder))
+
+
+class _Summary:
+    """The table at the end of a sweep."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.process = folder, os.getpid()
+
+    def __call__(self) -> None:
+        if os.getpid() != self.process or not _FAILURES:
+            return
+        print(f"\n{len(_FAILURES)} jobs of the sweep failed; the same command runs them again:", file=sys.stderr)
+        for name, message in _FAILURES.items():
+            print(f"  {name}: {message}", file=sys.stderr)
+
+
+_FAILURES: dict[str, str] = {}
+"""The jobs of this process that failed, and the last line of what they said."""
+
+
+def _note_failure(folder: Path, error: Exception) -> None:
+    message = explain(error) or f"{type(error).__name__}: {error}"
+    _FAILURES[folder.name] = (message.strip().splitlines() or [type(error).__name__])[-1]
+
+
+def _end(code: int) -> None:
+    """Leaves with an exit code."""
+    sys.exit(code)
 
 
 def _tell(error: BaseException) -> bool:

@@ -94,7 +94,15 @@ class Config:
     callbacks: dict
     logger: dict
     evaluation: Evaluation
+    task: Literal["train", "evaluate", "benchmark", "benchmark_quick"]
     convert: bool
+    protocol: Literal["honest", "paper"]
+    channels_last: bool
+    compile: bool
+    checkpointing: bool
+    resume: str | None
+    sweep: str
+    exclude: list
     seed: _Seed
     debug: bool
     output_dir: str | None

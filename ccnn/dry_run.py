@@ -33,14 +33,19 @@ def checked(input_size: Any) -> InputSize:
     raise ValueError(f"input_size: expected (channels, height, width), without the batch, got {got!r}")
 
 
-def skeleton(model: nn.Module) -> nn.Module:
-    """A copy of the model on the meta device: everything but the numbers."""
+def skeleton(model: nn.Module, device: str = "meta") -> nn.Module:
+    """A copy of the model on the meta device: everything but the numbers.
+
+    Args:
+        model: the model.
+        device: another one for use under a FakeTensorMode, which has no numbers on any device.
+    """
     memo: dict[int, Any] = {}
     loose = [v for m in model.modules() for v in vars(m).values() if isinstance(v, Tensor)]
     for tensor in (*model.parameters(), *model.buffers(), *loose):
         if isinstance(tensor, nn.UninitializedParameter):
             raise ConversionError("convert: the model has lazy layers; run it once on a batch, then convert it")
-        empty = torch.empty_like(tensor, device="meta")
+        empty = torch.empty_like(tensor, device=device)
         memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
     try:
         dry = copy.deepcopy(model, memo)

@@ -1,7 +1,6 @@
 """One experiment from its configuration to its metrics: build, train, test, log."""
 
 import gc
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,23 +8,24 @@ from time import perf_counter
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from rich.console import Console
-from torch import nn
 
-import ccnn
-from ccnn.classifier import LOGGED, Classifier
+from ccnn.building import build, build_data, build_network, build_trainer, model_name, try_optimizer
+from ccnn.checkpoints import read_checkpoint
+from ccnn.classifier import Classifier
 from ccnn.config import validate
-from ccnn.dry_run import InputSize, gist, outputs, skeleton
-from ccnn.errors import UserError, choices
+from ccnn.curves import go_on, keep_until
+from ccnn.errors import UserError
+from ccnn.hyperparameters import flatten, shown
+from ccnn.interruption import Interrupted, Interruption
 from ccnn.result_table import heading, shorter, table
+from ccnn.resuming import Start, clear, find_start
 from ccnn.run_folder import begin, write_json
-from ccnn.targets import DESCRIPTIVE, validate_targets
+from ccnn.status import FAILED, FINISHED, INTERRUPTED, write_status
+from ccnn.targets import validate_targets
 
 _EXPECTED_WARNINGS = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
@@ -33,12 +33,13 @@ _EXPECTED_WARNINGS = (
     "The number of training batches .* is smaller than the logging interval",  # small data; epochs are logged
     "Total length of `list` across ranks is zero",  # no validation split, as asked for
     r"It is recommended to use `self.log\('(lr|system/.*)', ..., sync_dist=True\)`",  # equal or local on purpose
-    "Experiment logs directory .* exists and is not empty",  # made by Hydra just before
+    "Experiment logs directory .* exists and is not empty",  # made by Hydra just before, or the run goes on
     "Checkpoint directory .* exists and is not empty",  # two callbacks share it
+    "The dirpath has changed from",  # a run's folder may be moved
 )
 
 
-def run(config: DictConfig, folder: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def run(config: DictConfig, folder: Path, overrides: Sequence[str] = (), sweep: bool = False) -> dict[str, Any]:
     """Trains a network, tests it once and leaves everything about it in a folder.
 
     The test uses the weights of the best validation epoch; those of the last epoch if no validation
@@ -48,6 +49,7 @@ def run(config: DictConfig, folder: Path, overrides: Sequence[str] = ()) -> dict
         config: composed from conf/; `output_dir` is filled in here.
         folder: the run's folder.
         overrides: what was typed, for the record.
+        sweep: the run is one of a sweep: what is finished is skipped, what was interrupted goes on.
 
     Returns:
         What metrics.json holds.
@@ -55,35 +57,34 @@ def run(config: DictConfig, folder: Path, overrides: Sequence[str] = ()) -> dict
     Raises:
         UserError: the configuration, the data or the combination of both with the network is wrong, the
             training diverged, or the folder holds a run already.
+        Interrupted: a signal stopped it.
     """
     if config.get("output_dir") is not None:
         raise UserError("output_dir: is filled in by the program; choose the folder with hydra.run.dir=…")
     config = config.copy()
     OmegaConf.update(config, "output_dir", str(folder))
-    validate(config)
-    validate_targets(config)
+    start = find_start(config, folder, overrides, sweep)
+    if start.said:
+        Console().print(start.said, highlight=False, markup=False, soft_wrap=True)
+    if start.metrics is not None:
+        return start.metrics
+    OmegaConf.update(start.config, "output_dir", str(start.folder))
+    validate(start.config)
+    validate_targets(start.config)
     with warnings.catch_warnings():
         for message in _EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", message)
         try:
-            return _run(config, folder, overrides)
+            return _run(start, overrides)
         finally:
             gc.collect()  # Trainer and LightningModule refer to each other; a sweep would keep all of them
 
 
-def _run(config: DictConfig, folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
+def _run(start: Start, overrides: Sequence[str]) -> dict[str, Any]:
+    config, folder = start.config, start.folder
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    data = _data(config)
-    sampling = build(config, "sampling")  # built for a plain network too, so that its mistakes are told
-    model = build(config, "model")
-    input_size = (config.data.channels, config.data.image_size, config.data.image_size)
-    check_network(model, input_size, config)
-    cost = {"parameters": ccnn.parameters(model), "plain_multiply_adds": ccnn.multiply_adds(model, input_size)}
-    if config.convert:
-        _convert(model, input_size, sampling, config)
-    cost["multiply_adds"] = ccnn.multiply_adds(model, input_size)
-    conversion = str(ccnn.conversion_report(model)) if config.convert else None
-
+    data = build_data(config)
+    model, cost, conversion = build_network(config)
     flat = flatten(OmegaConf.to_container(config, resolve=True))
     classifier = Classifier(
         model,
@@ -92,188 +93,121 @@ def _run(config: DictConfig, folder: Path, overrides: Sequence[str]) -> dict[str
         num_classes=config.data.num_classes,
         seed=config.seed,
         hyperparameters=flat,
+        channels_last=config.channels_last,
     )
-    trainer = _trainer(config, validates=bool(data.val_dataloader()))
-    _try_optimizer(classifier)
+    steps = _steps(classifier, start.checkpoint)
+    interruption = Interruption(folder)
+    trainer = build_trainer(config, interruption, bool(data.val_dataloader()), steps)
+    try_optimizer(classifier)
 
     console = Console(quiet=not trainer.is_global_zero)
+    curves = "" if steps is None else keep_until(folder, steps)
     if trainer.is_global_zero:
+        if start.checkpoint is None:
+            clear(folder)
         begin(folder, config, overrides, conversion)
+        go_on(trainer.loggers, folder, curves)
     console.print(heading(model_name(config), config, trainer), highlight=False)
     if conversion:
         console.print(conversion, highlight=False, markup=False)
     elif any(override.startswith("sampling") for override in overrides):
         console.print("sampling has no effect without convert=true.", style="yellow")
-    for logger in trainer.loggers:
-        logger.log_hyperparams(_shown(flat))
-    started = perf_counter()
-    trainer.fit(classifier, datamodule=data)
-    seconds = perf_counter() - started
-    validation = _load_best(classifier, trainer)
-    tested = trainer.test(classifier, datamodule=data, verbose=False)[0]
-
-    metrics = {
-        "test/error": round(tested["test/error"], 4),
-        "test/loss": tested["test/loss"],
-        **validation,
-        **cost,
-        "multiply_adds_ratio": cost["multiply_adds"] / cost["plain_multiply_adds"],
-        "epochs": trainer.current_epoch,
-        "training_seconds": round(seconds, 2),
-        "model": model_name(config),
-        "data": str(config.data.get("name", config.data._target_)),
-        "convert": config.convert,
-        "sampling": config.sampling.name if config.convert else None,
-        "seed": config.seed,
-    }
+    try:
+        if start.checkpoint is None:
+            for logger in trainer.loggers:
+                logger.log_hyperparams(shown(flat))
+        with interruption():
+            metrics = _train_and_test(classifier, trainer, data, start.checkpoint)
+        metrics |= _description(config, cost, data)
+    except Interrupted as stopped:
+        _note(folder, stopped)
+        how = f"To go on: python train.py resume={shorter(folder)}" if stopped.saved else "Nothing was saved yet."
+        stopped.args = (f"Interrupted in epoch {trainer.current_epoch + 1}, step {trainer.global_step}. {how}",)
+        raise
+    except BaseException as error:
+        if trainer.is_global_zero:
+            _note(folder, error)
+        raise
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):  # its HPARAMS tab takes parameters and result together
-            logger.log_hyperparams(_shown(flat), {"hp/test_error": tested["test/error"]})
+            logger.log_hyperparams(shown(flat), {"hp/test_error": metrics["test/error"]})
             logger.save()
     if trainer.is_global_zero:
         write_json(folder / "metrics.json", metrics)
+        write_status(folder, FINISHED)
         console.print(table(metrics))
         console.print(f"Run folder: {shorter(folder)}", soft_wrap=True, highlight=False, markup=False)
     return metrics
 
 
-def build(config: DictConfig, key: str, **arguments: Any) -> Any:
-    """Builds what the config says at `key`.
+def _train_and_test(
+    classifier: Classifier, trainer: pl.Trainer, data: pl.LightningDataModule, checkpoint: Path | None
+) -> dict[str, Any]:
+    classifier.started = perf_counter()
+    trainer.fit(classifier, datamodule=data, ckpt_path=checkpoint)
+    seconds = classifier.training_seconds()
+    validation = _load_best(classifier, trainer)
+    tested = trainer.test(classifier, datamodule=data, verbose=False)[0]
+    return {
+        "test/error": round(tested["test/error"], 4),
+        "test/loss": tested["test/loss"],
+        **validation,
+        "epochs": trainer.current_epoch,
+        "training_seconds": round(seconds, 2),
+    }
 
-    Raises:
-        UserError: it could not be built; the message of the failure follows the key.
-    """
-    node = OmegaConf.to_container(config[key], resolve=True)
-    assert isinstance(node, dict)
-    node = {name: value for name, value in node.items() if name not in DESCRIPTIVE.get(key, ())}
+
+def _description(config: DictConfig, cost: dict[str, int], data: Any) -> dict[str, Any]:
+    """What a table of runs needs to know of this one."""
+    sampling = build(config, "sampling")
+    return {
+        **cost,
+        "multiply_adds_ratio": cost["multiply_adds"] / cost["plain_multiply_adds"],
+        "model": model_name(config),
+        "data": str(config.data.get("name", config.data._target_)),
+        "augment": config.data.get("augment"),
+        "convert": config.convert,
+        "sampling": str(sampling) if config.convert else None,
+        "seed": config.seed,
+        "protocol": config.protocol,
+        "train_images": len(data.train_set.labels),
+        "batch_size": config.data.batch_size,
+    }
+
+
+def _steps(classifier: Classifier, path: Path | None) -> int | None:
+    """The optimizer steps that a checkpoint has done, once it is known to be of this network."""
+    if path is None:
+        return None
+    checkpoint = read_checkpoint(path)
+    own = {name: tuple(value.shape) for name, value in classifier.state_dict().items()}
+    theirs = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
+    for name in sorted(own.keys() | theirs.keys()):
+        if own.get(name) != theirs.get(name):
+            raise UserError(
+                f"{path}: is of another network: {name} has the shape {theirs.get(name)} there, here "
+                f"{own.get(name)}."
+            )
+    return int(checkpoint["global_step"])
+
+
+def _note(folder: Path, error: BaseException) -> None:
+    """Writes down how a run ended that did not finish."""
+    stopped = isinstance(error, Interrupted | KeyboardInterrupt | SystemExit)
     try:
-        return instantiate(node, **arguments)
-    except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, UserError):
-            raise cause from None
-        if isinstance(cause, ValueError) and str(cause).startswith(f"{key}."):
-            raise UserError(str(cause)) from error
-        raise UserError(f"{key}: {cause or error} (debug=true shows where)") from error
-
-
-def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Turns nested mappings into one with dotted keys and plain values; lists become text.
-
-    >>> flatten({"data": {"mean": [0.5], "name": "digits"}, "seed": 0})
-    {'data.mean': '[0.5]', 'data.name': 'digits', 'seed': 0}
-    """
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value if isinstance(value, str | int | float | None) else str(value)
-    return flat
-
-
-def model_name(config: DictConfig) -> str:
-    """Returns what to call the network: `model.name`, or else the function that builds it."""
-    return str(config.model.get("name") or config.model._target_.rpartition(".")[2])
-
-
-def _data(config: DictConfig) -> pl.LightningDataModule:
-    """Builds the data module and has it find its files, before anything else is spent on the run."""
-    data: pl.LightningDataModule = build(config, "data")
-    data.prepare_data()
-    data.setup("fit")
-    return data
-
-
-def _convert(
-    model: nn.Module, input_size: tuple[int, int, int], sampling: ccnn.Sampling, config: DictConfig
-) -> None:
-    try:
-        ccnn.convert(model, input_size, sampling)
-    except ccnn.ConversionError as error:
-        message = f"convert=true: {model_name(config)} cannot be converted: {str(error).removeprefix('convert: ')}"
-        if "nothing to convert" in message and not (sampling.only or sampling.skip or sampling.skip_first):
-            message += "\nChoose another model, or train it as it is with convert=false."
-        raise UserError(message) from error
-
-
-def check_network(model: nn.Module, input_size: InputSize, config: DictConfig) -> None:
-    """Has the network look at images without numbers, so that one that does not fit the data is told at once."""
-    images = "×".join(map(str, input_size))
-    try:
-        scores = outputs(skeleton(model).eval(), input_size)
-    except Exception as error:
-        raise UserError(
-            f"model: {model_name(config)} does not run on the images of data={config.data.name}, {images} pixels: "
-            f"{gist(error)}. Choose another model or other data."
-        ) from error
-    classes = config.data.num_classes
-    if [tuple(score.shape[1:]) for score in scores] != [(classes,)]:
-        shapes = ", ".join(str(tuple(score.shape[1:])) for score in scores)
-        raise UserError(
-            f"model: {model_name(config)} yields {shapes} for an image, expected ({classes},), the scores of "
-            f"the {classes} classes of data={config.data.name}."
-        )
-
-
-def _trainer(config: DictConfig, validates: bool) -> pl.Trainer:
-    for name, node in config.callbacks.items():
-        monitor = node.get("monitor") if node else None
-        if monitor is not None and monitor not in LOGGED:
-            raise UserError(f"callbacks.{name}.monitor: there is no {monitor!r}; {choices(monitor, LOGGED)}")
-    callbacks = [
-        build(config.callbacks, name)
-        for name, node in config.callbacks.items()
-        if node and (validates or not str(node.get("monitor")).startswith("val/"))
-    ]
-    loggers = [build(config.logger, name) for name, node in config.logger.items() if node]
-    saves = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
-    trainer: pl.Trainer = build(
-        config, "trainer", callbacks=callbacks, logger=loggers or False, enable_checkpointing=saves
-    )
-    cores = os.cpu_count() or 1
-    if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > cores:
-        raise UserError(
-            f"trainer.devices: expected at most {cores}, this machine's cores, got {trainer.num_devices}."
-        )
-    return trainer
-
-
-def _try_optimizer(classifier: Classifier) -> None:
-    """Builds optimizer and schedule once for nothing, so that wrong values are told before anything is written."""
-    try:
-        classifier.configure_optimizers()
-    except (ValueError, TypeError) as error:
-        raise UserError(f"optimizer, scheduler: {error} (debug=true shows where)") from error
+        lines = str(error).strip().splitlines()
+        message = None if stopped else f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
+        message = lines[-1] if isinstance(error, UserError) and lines else message
+        write_status(folder, INTERRUPTED if stopped else FAILED, message)
+    except OSError:
+        pass  # a full disk, most likely: what is told to the user is the first error
 
 
 def _load_best(classifier: Classifier, trainer: pl.Trainer) -> dict[str, Any]:
     """Takes the weights of the best validation epoch, if there is one; returns its error and epoch."""
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
-            checkpoint = torch.load(callback.best_model_path, map_location="cpu", weights_only=True)
+            checkpoint = read_checkpoint(Path(callback.best_model_path))
             classifier.load_state_dict(checkpoint["state_dict"])
             return {"val/error": checkpoint["val_error"], "best_epoch": checkpoint["epoch"] + 1}
     return {"val/error": None, "best_epoch": None}
-
-
-_TOLD_APART = ("convert", "data.name", "model.name", "sampling.name", "seed")
-_SETTINGS = ("model.", "data.augment", "data.batch_size", "sampling.", "optimizer.", "trainer.max_epochs",
-             "trainer.precision")  # fmt: skip
-_NOT_SHOWN = ("_target_", "_partial_", "in_channels", "num_classes", "data.augmentation")
-
-
-def _shown(flat: dict[str, Any]) -> dict[str, Any]:
-    """The hyperparameters worth a column in TensorBoard's table of runs.
-
-    It sorts them by name and shows the first five unless told otherwise: these are what tells runs apart. Whole
-    numbers are texts, or it would write 32.000.
-    """
-    columns = {
-        name.removesuffix(".name") if name in _TOLD_APART else f"settings.{name}": value
-        for name, value in flat.items()
-        if name in _TOLD_APART or (name.startswith(_SETTINGS) and not any(part in name for part in _NOT_SHOWN))
-    }
-    if not flat["convert"]:
-        columns["sampling"] = "none"
-    return {name: str(value) if isinstance(value, int) else value for name, value in columns.items()}

@@ -48,12 +48,18 @@ def explain(error: BaseException) -> str | None:
     return None
 
 
+_EXTRAS = {"optuna": "search", "joblib": "launchers", "submitit_local": "launchers", "submitit_slurm": "launchers"}
+"""Choices that come with packages of their own, and the extra that brings them."""
+
+
 def _no_such_choice(match: re.Match[str], error: BaseException) -> str:
     group, name = match["name"].rpartition("/")[::2]
     if not group:
         return f"There is no config file named {match['name']!r}."
     known = [option.strip() for option in (match["options"] or "").split("\n\t") if option.strip()]
     known = [option for option in known if not option.startswith("_")]
+    if name in _EXTRAS:
+        return f"{group}: {name!r} is not installed; run: pip install 'ccnn[{_EXTRAS[name]}]'"
     return f"{group}: there is no choice {name!r}; {choices(name, known)}"
 
 
@@ -103,6 +109,9 @@ _RULES: dict[str, _Rule] = {
     ),
     r"Sweep parameters '(?P<text>[^']*)' requires": lambda match, _: (
         f"{match['text']}: stands for several values; to run each of them add -m."
+    ),
+    r"Only one of --run, --multirun, --cfg": lambda match, _: (
+        "--cfg shows the configuration of a single run: leave out -m, and name one choice for each group."
     ),
     r"Sweeping over Hydra's configuration is not supported : '(?P<text>[^']*)'": lambda match, _: (
         f"{match['text']}: hydra's own keys take a single value."

@@ -19,11 +19,12 @@ def heading(model: str, config: DictConfig, trainer: pl.Trainer) -> str:
     place = f"{torch.get_num_threads()} threads" if device.type == "cpu" else str(config.trainer.precision)
     if trainer.world_size > 1:
         place += f", {trainer.world_size} processes of {config.data.batch_size} images a step each"
+    protocol = "" if config.protocol == "honest" else ", protocol=paper: the test set chooses the epoch"
     parts = [
         f"[bold]{model}[/] on [bold]{config.data.name}[/]",
         kind,
         f"seed {config.seed}",
-        epochs(config.trainer.max_epochs),
+        epochs(config.trainer.max_epochs) + protocol,
         f"{device.type}, {place}",
     ]
     return " · ".join(parts)
@@ -38,9 +39,8 @@ def table(metrics: Mapping[str, Any]) -> Table:
     if metrics["val/error"] is None:
         rows["tested weights"] = "those of the last epoch"
     else:
-        rows["best validation error"] = (
-            f"{metrics['val/error']:.2f} %, epoch {metrics['best_epoch']} (tested weights)"
-        )
+        which = "best test epoch" if metrics["protocol"] == "paper" else "best validation error"
+        rows[which] = f"{metrics['val/error']:.2f} %, epoch {metrics['best_epoch']} (tested weights)"
     rows["parameters"] = f"{metrics['parameters']:,}"
     rows["multiply-adds per image"] = f"{metrics['multiply_adds']:,}"
     if metrics["convert"]:

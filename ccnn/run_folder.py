@@ -27,12 +27,13 @@ def begin(folder: Path, config: DictConfig, overrides: Sequence[str], conversion
         conversion: the report of the conversion, None for a plain network.
 
     Raises:
-        UserError: the folder holds a run already, or cannot be written.
+        UserError: the folder cannot be written.
     """
-    if (folder / "config.yaml").exists():
-        raise UserError(f"{folder}: holds a run already, which is left as it is; choose another hydra.run.dir.")
+    from ccnn.status import RUNNING, write_status
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        write_status(folder, RUNNING)
         OmegaConf.save(config, folder / "config.yaml", resolve=True)
         OmegaConf.save(OmegaConf.create(list(overrides)), folder / "overrides.yaml")
         write_json(folder / "environment.json", environment(config.seed))

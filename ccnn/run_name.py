@@ -23,7 +23,8 @@ def run_name(chosen: Mapping[str, str], convert: object, seed: object, overrides
     """
     network = f"ccnn-{chosen.get('sampling')}" if convert else "cnn"
     named = {"data", "model", "convert", "seed"} | ({"sampling"} if convert else set())
-    rest = [override.lstrip("+") for override in overrides if override.split("=")[0] not in named]
+    named |= {"resume", "sweep", "exclude", "debug", "experiment"}  # not what is run, or the sweep's own name
+    rest = [override.lstrip("+") for override in overrides if override.lstrip("+").split("=")[0] not in named]
     parts = [chosen.get("data"), chosen.get("model"), network, f"seed{seed}"]
     parts += [text.replace("=", "-", 1) for text in rest]
     exact = "_".join(map(str, parts))

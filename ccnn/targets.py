@@ -17,7 +17,7 @@ DESCRIPTIVE = {"data": {"augment", "augmentations", "recipe"}, "model": {"name"}
 _SUPPLIED = {
     "optimizer": {"params"},
     "scheduler": {"optimizer"},
-    "trainer": {"callbacks", "logger", "enable_checkpointing"},
+    "trainer": {"callbacks", "logger", "enable_checkpointing", "plugins"},
 }
 """Arguments that the program fills in itself."""
 

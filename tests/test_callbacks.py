@@ -34,7 +34,7 @@ def test_throughput_counts_images_of_all_processes_and_no_validation(monkeypatch
     logged: dict[str, float] = {}
     trainer: Any = SimpleNamespace(world_size=2)
     module: Any = SimpleNamespace(
-        device=torch.device("cpu"), log_dict=lambda values, rank_zero_only: logged.update(values)
+        device=torch.device("cpu"), log_dict=lambda values, logger, rank_zero_only: logged.update(values)
     )
     throughput = Throughput()
     throughput.on_train_epoch_start(trainer, module)

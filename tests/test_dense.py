@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torchvision.models.detection import retinanet_resnet50_fpn
 from torchvision.models.segmentation import fcn_resnet50
 
 import ccnn
@@ -140,3 +141,15 @@ def test_the_documents_code_converts_a_segmentation_network() -> None:
     assert (coarse.shape, submaps.shape, dense.shape) == ((2, 2048, 4, 5), (16, 2048, 4, 5), (2, 2048, 32, 40))
     torch.testing.assert_close(dense[:, :, ::8, ::8], coarse, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(dense, to_dense(submaps, offsets_of("lattice", (2, 2, 2)), 8))
+
+
+def test_each_level_of_a_detectors_backbone_comes_back_merged() -> None:
+    detector = retinanet_resnet50_fpn(weights=None, weights_backbone=None, num_classes=3).eval()
+    images = [torch.rand(3, 64, 64)]
+    with torch.no_grad():
+        plain = detector.backbone.body(torch.stack(images))
+        ccnn.convert(detector.backbone.body, (3, 64, 64), "lattice")
+        levels = detector.backbone.body(torch.stack(images))
+    assert [level.shape for level in levels.values()] == [level.shape for level in plain.values()]
+    assert ccnn.conversion_report(detector.backbone.body).submaps == 32
+    assert not torch.allclose(levels["2"], plain["2"])

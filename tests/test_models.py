@@ -6,7 +6,7 @@ from experiments import Compose
 from torch import nn
 
 import ccnn
-from ccnn.experiment import build
+from ccnn.building import build
 from ccnn.explain import CONF
 from ccnn.models import TINY, VGG, DenseNet, Toy, WideResNet, resnet
 

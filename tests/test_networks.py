@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import ccnn
+from ccnn.building import build
 from ccnn.config import validate
 from ccnn.dry_run import outputs
 from ccnn.errors import UserError
-from ccnn.experiment import build
 from ccnn.models import timm_model, torchvision_model
 from ccnn.multisampling import Multisampling, pair, strides
 from ccnn.rules import become, find_rule
@@ -180,7 +180,7 @@ def check_blank(library: str, name: str, sampling: str | ccnn.Sampling) -> ccnn.
 def test_every_family_of_torchvision_converts(name: str) -> None:
     report = check_blank("torchvision", name, "naive")
     assert report.submaps > 1
-    assert not report.traditional
+    assert set(report.traditional) <= {"aux1", "aux2"}  # GoogLeNet's heads pool to 4×4, whatever the size is
 
 
 @pytest.mark.slow

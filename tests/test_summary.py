@@ -132,15 +132,15 @@ def test_the_text_shows_the_numbers() -> None:
     found = ccnn.summary(model, (1, 16, 16))
     lines = str(found).splitlines()
     assert lines[0] == "Toy, input 1×16×16"
-    (conv3,) = [line for line in lines if "CheckeredConv2d" in line]
+    (conv3,) = [line for line in lines if "conv3" in line]
     with FlopCounterMode(display=False) as counter:  # the layers of that level, on real numbers
         model.eval()(torch.zeros(1, 1, 16, 16))
     flops = counter.get_flop_counts()
-    weights = [model.state_dict()[f"{kind}{i}.weight"] for kind in ("conv", "norm") for i in (3, 4, 5)]
+    weights = [model.state_dict()[f"stages.1.{kind}{i}.weight"] for kind in ("conv", "norm") for i in (3, 4, 5)]
     parameters = sum(weight.numel() for weight in weights) + 2 * (45 + 45 + 64)  # and the biases
-    level = sum(sum(flops[f"Sequential.conv{i}"].values()) for i in (3, 4, 5)) // 2
+    level = sum(sum(flops[f"Toy.stages.1.conv{i}"].values()) for i in (3, 4, 5)) // 2
     assert [cell.strip() for cell in conv3.strip("│").split("│")] == [
-        "conv3", "CheckeredConv2d, 2×Conv2d", "64×8×8", "2", f"{parameters:,}", f"{level:,}", "2.00",
+        "stages.1.conv3", "CheckeredConv2d, 2×Conv2d", "64×8×8", "2", f"{parameters:,}", f"{level:,}", "2.00",
     ]  # fmt: skip
     assert "67,913" in lines[-2]
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from PIL import Image
@@ -43,6 +43,7 @@ class FolderData(InMemoryData):
         validation_fraction: the part of the training set that is split off for validation, in [0, 1).
         split_seed: seed of that split.
         seed: seed of the run; order and augmentation follow from it.
+        protocol: `honest`, or `paper`: nothing is split off, and the test set takes the validation set's place.
         num_workers: processes that read images, each a whole batch at a time; no more than there are cores.
 
     Raises:
@@ -68,6 +69,7 @@ class FolderData(InMemoryData):
         split_seed: int,
         seed: int,
         num_workers: int,
+        protocol: Literal["honest", "paper"] = "honest",
     ) -> None:
         if channels != 3:
             raise UserError(f"data.channels is {channels}, but photographs are read as 3: red, green, blue.")
@@ -92,6 +94,7 @@ class FolderData(InMemoryData):
             split_seed=split_seed,
             seed=seed,
             num_workers=min(num_workers, os.cpu_count() or 1),  # torch warns of more; the result is the same
+            protocol=protocol,
         )
         side = crop or image_size
         shorter = resize or round(side * 256 / 224)
@@ -120,7 +123,9 @@ class FolderData(InMemoryData):
             raise UserError(
                 f"data.root: {self._root}: train and val have other class folders: {differing[0]} is in one only."
             )
-        self._train, self._validation = self._split_off_validation(_numbered(self._files["train"]))
+        train = _numbered(self._files["train"])
+        paper = self._protocol == "paper"
+        self._train, self._validation = (train, self._test) if paper else self._split_off_validation(train)
         self._check_batch_size()
 
     def train_dataloader(self) -> DataLoader:

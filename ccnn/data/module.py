@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -39,6 +39,7 @@ class InMemoryData(pl.LightningDataModule):
         validation_fraction: the part of the training set that is split off for validation, in [0, 1).
         split_seed: seed of that split, apart from `seed` so that all runs are validated on the same images.
         seed: seed of the run; order and augmentation follow from it.
+        protocol: `honest`, or `paper`: nothing is split off, and the test set takes the validation set's place.
         num_workers: processes that pick the batches' images; 0, in the main process, is usually fastest.
 
     Raises:
@@ -63,6 +64,7 @@ class InMemoryData(pl.LightningDataModule):
         split_seed: int,
         seed: int,
         num_workers: int,
+        protocol: Literal["honest", "paper"] = "honest",
     ) -> None:
         super().__init__()
         for key, size in {"batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
@@ -89,7 +91,7 @@ class InMemoryData(pl.LightningDataModule):
         self._mean, self._std = tuple(mean), tuple(std)
         self._batch_size, self._eval_batch_size = batch_size, eval_batch_size
         self._validation_fraction, self._split_seed = validation_fraction, split_seed
-        self._seed, self._num_workers = seed, num_workers
+        self._seed, self._num_workers, self._protocol = seed, num_workers, protocol
         self._train: Split | None = None
         self._validation: Split | None = None
         self._test: Split | None = None
@@ -105,7 +107,8 @@ class InMemoryData(pl.LightningDataModule):
         train, test, origin = load(self._name, self._root)
         for split, half in ((train, "training"), (test, "test")):
             check(split, f"The {half} set in {origin}", self._channels, self._image_size, self._num_classes)
-        self._train, self._validation = self._split_off_validation(train)
+        paper = self._protocol == "paper"
+        self._train, self._validation = (train, test) if paper else self._split_off_validation(train)
         self._test = test
         self._check_batch_size()
 
@@ -127,7 +130,7 @@ class InMemoryData(pl.LightningDataModule):
 
     @property
     def validation_set(self) -> Split | None:
-        """The validation set, as read; None if nothing is split off."""
+        """The validation set, as read; None if nothing is split off; the test set with `protocol=paper`."""
         _loaded(self._train)
         return self._validation
 

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 import ccnn
+from ccnn.building import build, check_network, model_name
 from ccnn.config import validate
 from ccnn.data import FolderData, InMemoryData
 from ccnn.data.loaders import ordered_loader
@@ -20,7 +21,6 @@ from ccnn.evaluation.report import RESULT, describe, rows, show, write
 from ccnn.evaluation.scoring import score
 from ccnn.evaluation.watch import watch
 from ccnn.evaluation.weights import of_run, pretrained, trained_sampling
-from ccnn.experiment import build, check_network, model_name
 from ccnn.run_folder import discard, environment
 from ccnn.samplers import Sampling
 from ccnn.targets import validate_targets

@@ -1,17 +1,15 @@
 """The network of a configuration with weights that are worth scoring: published ones, a file's, or a run's."""
 
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from ccnn.building import build, model_name
+from ccnn.checkpoints import read_checkpoint
 from ccnn.dry_run import gist
 from ccnn.errors import UserError
 from ccnn.evaluation.networks import in_evaluation
-from ccnn.experiment import build, model_name
 from ccnn.samplers import Sampling
 
 _PREFIX = "model."  # of the network's names within the LightningModule
@@ -52,10 +50,7 @@ def of_run(config: DictConfig, run: Path) -> tuple[nn.Module, str]:
             "callbacks=none, or stopped before the end of its first epoch."
         )
     model = _without_weights(config)
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    except (UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
-        raise UserError(f"run: {path} is no checkpoint of train.py, or damaged: {gist(error)}.") from error
+    state = read_checkpoint(path)["state_dict"]
     own = {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
     try:
         model.load_state_dict(own)

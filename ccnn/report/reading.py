@@ -86,7 +86,8 @@ _IRRELEVANT = (
     ),  # not part of the training
     *("convert", "sampling", "protocol", "trainer.max_epochs", "data.batch_size"),  # what tables tell apart anyway
     *("data.augmentations.", "data.recipe.", "data.validation_fraction"),
-    *("data.root", "data.download", "data.num_workers", "data.seed", "data.eval_batch_size"),
+    *("resume", "sweep", "exclude", "checkpointing", "channels_last", "compile", "trainer.strategy"),
+    *("data.protocol", "data.root", "data.download", "data.num_workers", "data.seed", "data.eval_batch_size"),
     *("trainer.default_root_dir", "trainer.accelerator", "trainer.enable", "trainer.log_every"),
     *("trainer.num_sanity", "trainer.use_distributed_sampler", "trainer.deterministic", "model.checkpointing"),
 )

@@ -15,7 +15,7 @@ NOT_ARGUMENTS = {"_target_", "augment", "augmentations", "recipe"}
 
 def config(name: str, *overrides: str) -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(overrides=[f"+data={name}", "+seed=5", *overrides])
+        return compose(overrides=[f"+data={name}", "+seed=5", "+protocol=honest", *overrides])
 
 
 def test_there_is_a_config_for_every_data_set() -> None:

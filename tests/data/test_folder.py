@@ -92,6 +92,14 @@ def test_train_and_validation_share_no_image_and_leave_none_out(root: Path) -> N
     assert module.validation_set.images.equal(ready(root, seed=4).validation_set.images)  # type: ignore[union-attr]
 
 
+def test_the_papers_protocol_validates_on_the_test_images(root: Path) -> None:
+    module = ready(root, protocol="paper")
+    assert len(module.train_set.labels) == 12
+    (images, _), *_ = batches(module, module.val_dataloader())
+    (expected, _), *_ = batches(module, module.test_dataloader())
+    assert images.equal(expected)
+
+
 def test_an_epoch_is_the_same_with_any_number_of_workers(root: Path) -> None:
     seen = []
     for workers in (0, 2):

@@ -63,9 +63,10 @@ def test_a_run_that_cannot_be_used_is_explained(run: Run, tmp_path: Path) -> Non
 
     refused("holds neither checkpoints/best.ckpt nor checkpoints/last.ckpt")
     (folder / "checkpoints").mkdir()
-    (folder / "checkpoints/last.ckpt").write_text("no checkpoint")
-    refused(r"last.ckpt is no checkpoint of train.py, or damaged")
-    torch.save({"state_dict": {"model.weight": torch.zeros(1)}}, folder / "checkpoints/last.ckpt")
+    (folder / "checkpoints/last.ckpt").write_bytes(b"PK\x03\x04 and no more")
+    refused(r"last.ckpt: is cut off, damaged, or no checkpoint")
+    state = {"state_dict": {"model.weight": torch.zeros(1)}, "loops": {}, "global_step": 1}
+    torch.save(state, folder / "checkpoints/last.ckpt")
     refused(r"last.ckpt does not fit the network of .*config.yaml, toy")
     refused("model: cannot be changed, run=.* brings its own; leave model=toy out", "model=toy")
     refused("seed: cannot be changed", "seed=3")

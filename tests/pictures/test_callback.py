@@ -17,8 +17,8 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from torch import Tensor, nn
 
 import ccnn
+from ccnn.building import build_data
 from ccnn.data import normalise
-from ccnn.experiment import _data
 from ccnn.models import Toy
 from ccnn.pictures import callback as pictures_callback
 from ccnn.pictures.callback import Pictures
@@ -148,7 +148,7 @@ def test_the_batch_is_the_first_one_as_augmented(
     run("trainer.max_epochs=1")
     pixels, captions, _ = seen[0]
     config = compose(*SMALL)
-    images, labels = _data(config).training_batch(0, 0)  # type: ignore[attr-defined]
+    images, labels = build_data(config).training_batch(0, 0)  # type: ignore[attr-defined]
     assert torch.equal(normalise(pixels, config.data.mean, config.data.std), images[:15])
     assert captions == [str(label) for label in labels[:15].tolist()]
 

@@ -1,0 +1,177 @@
+"""Builds what a configuration says: data, network, trainer; whatever does not fit together is told here."""
+
+import os
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import nn
+
+import ccnn
+from ccnn.callbacks import CompileTime
+from ccnn.checkpoints import AtomicCheckpointIO
+from ccnn.classifier import LOGGED, Classifier
+from ccnn.dry_run import InputSize, gist, outputs, skeleton
+from ccnn.errors import UserError, choices
+from ccnn.interruption import Interruption
+from ccnn.models import checkpoint_stages
+from ccnn.targets import DESCRIPTIVE
+
+
+def build(config: DictConfig, key: str, **arguments: Any) -> Any:
+    """Builds what the config says at `key`.
+
+    Raises:
+        UserError: it could not be built; the message of the failure follows the key.
+    """
+    node = OmegaConf.to_container(config[key], resolve=True)
+    assert isinstance(node, dict)
+    node = {name: value for name, value in node.items() if name not in DESCRIPTIVE.get(key, ())}
+    try:
+        return instantiate(node, **arguments)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from None
+        if isinstance(cause, ValueError) and str(cause).startswith(f"{key}."):
+            raise UserError(str(cause)) from error
+        raise UserError(f"{key}: {cause or error} (debug=true shows where)") from error
+
+
+def model_name(config: DictConfig) -> str:
+    """Returns what to call the network: `model.name`, or else the function that builds it."""
+    return str(config.model.get("name") or config.model._target_.rpartition(".")[2])
+
+
+def input_size(config: DictConfig) -> InputSize:
+    """(C, H, W) of the data set's images."""
+    return config.data.channels, config.data.image_size, config.data.image_size
+
+
+def build_data(config: DictConfig) -> pl.LightningDataModule:
+    """Builds the data module and has it find its files, before anything else is spent on the run."""
+    data: pl.LightningDataModule = build(config, "data")
+    data.prepare_data()
+    data.setup("fit")
+    return data
+
+
+def build_network(config: DictConfig) -> tuple[nn.Module, dict[str, int], str | None]:
+    """Builds the network, converted if the configuration says so.
+
+    Returns:
+        The network; its parameters, and the multiply-adds for an image, plain and as it is; the report of the
+        conversion.
+
+    Raises:
+        UserError: the network does not fit the data, cannot be converted or has no stages to checkpoint.
+    """
+    sampling = build(config, "sampling")  # built for a plain network too, so that its mistakes are told
+    model = build(config, "model")
+    size = input_size(config)
+    check_network(model, size, config)
+    cost = {"parameters": ccnn.parameters(model), "plain_multiply_adds": ccnn.multiply_adds(model, size)}
+    if config.convert:
+        _convert(model, size, sampling, config)
+    cost["multiply_adds"] = ccnn.multiply_adds(model, size)
+    report = str(ccnn.conversion_report(model)) if config.convert else None
+    if config.checkpointing:
+        try:
+            checkpoint_stages(model)
+        except ValueError as error:
+            raise UserError(f"checkpointing=true: {error}.") from error
+    if config.channels_last:
+        model.to(memory_format=torch.channels_last)
+    if config.compile:
+        model.compile()
+    return model, cost, report
+
+
+def _convert(
+    model: nn.Module, input_size: tuple[int, int, int], sampling: ccnn.Sampling, config: DictConfig
+) -> None:
+    try:
+        ccnn.convert(model, input_size, sampling)
+    except ccnn.ConversionError as error:
+        message = f"convert=true: {model_name(config)} cannot be converted: {str(error).removeprefix('convert: ')}"
+        if "nothing to convert" in message and not (sampling.only or sampling.skip or sampling.skip_first):
+            message += "\nChoose another model, or train it as it is with convert=false."
+        raise UserError(message) from error
+
+
+def check_network(model: nn.Module, input_size: InputSize, config: DictConfig) -> None:
+    """Has the network look at images without numbers, so that one that does not fit the data is told at once."""
+    images = "×".join(map(str, input_size))
+    try:
+        scores = outputs(skeleton(model).eval(), input_size)
+    except Exception as error:
+        raise UserError(
+            f"model: {model_name(config)} does not run on the images of data={config.data.name}, {images} pixels: "
+            f"{gist(error)}. Choose another model or other data."
+        ) from error
+    classes = config.data.num_classes
+    if [tuple(score.shape[1:]) for score in scores] != [(classes,)]:
+        shapes = ", ".join(str(tuple(score.shape[1:])) for score in scores)
+        raise UserError(
+            f"model: {model_name(config)} yields {shapes} for an image, expected ({classes},), the scores of "
+            f"the {classes} classes of data={config.data.name}."
+        )
+
+
+def build_trainer(
+    config: DictConfig, interruption: Interruption, validates: bool, steps: int | None
+) -> pl.Trainer:
+    """Builds the trainer with its callbacks and loggers.
+
+    Args:
+        config: the configuration.
+        interruption: takes the signals.
+        validates: whether there are validation images; without, what monitors them is left out.
+        steps: optimizer steps done, where a run goes on: curves are cut there.
+
+    Raises:
+        UserError: a callback monitors something unknown, or there are fewer devices than asked for.
+    """
+    for name, node in config.callbacks.items():
+        monitor = node.get("monitor") if node else None
+        if monitor is not None and monitor not in LOGGED:
+            raise UserError(f"callbacks.{name}.monitor: there is no {monitor!r}; {choices(monitor, LOGGED)}")
+    callbacks = [
+        build(config.callbacks, name)
+        for name, node in config.callbacks.items()
+        if node and (validates or not str(node.get("monitor")).startswith("val/"))
+    ]
+    callbacks += [CompileTime()] if config.compile else []
+    loggers = [build(config.logger, name, **_purge(node, steps)) for name, node in config.logger.items() if node]
+    saves = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
+    trainer: pl.Trainer = build(
+        config,
+        "trainer",
+        callbacks=[*callbacks, interruption] if saves else callbacks,
+        logger=loggers or False,
+        enable_checkpointing=saves,
+        plugins=[AtomicCheckpointIO()],
+    )
+    cores = os.cpu_count() or 1
+    if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > cores:
+        raise UserError(
+            f"trainer.devices: expected at most {cores}, this machine's cores, got {trainer.num_devices}."
+        )
+    return trainer
+
+
+def _purge(node: DictConfig, steps: int | None) -> dict[str, Any]:
+    """Makes TensorBoard forget what was logged after the checkpoint that a run goes on from."""
+    return {} if steps is None or not node._target_.endswith("TensorBoardLogger") else {"purge_step": steps}
+
+
+def try_optimizer(classifier: Classifier) -> None:
+    """Builds optimizer and schedule once for nothing, so that wrong values are told before anything is written."""
+    try:
+        classifier.configure_optimizers()
+    except (ValueError, TypeError) as error:
+        raise UserError(f"optimizer, scheduler: {error} (debug=true shows where)") from error

@@ -1,0 +1,98 @@
+"""Checkpoints that are complete or not there, and reading them without running anything that is in them."""
+
+import os
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from lightning_fabric.plugins import TorchCheckpointIO
+
+from ccnn.errors import UserError
+
+LAST, BEFORE_LAST, BEST = "last.ckpt", "before_last.ckpt", "best.ckpt"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside the old one, to the disk, and then puts it in its place.
+
+    The last checkpoint but one is kept as `before_last.ckpt`, for a last one that a failing disk damages.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Writes a checkpoint.
+
+        Raises:
+            UserError: the disk is full or cannot be written; the checkpoint before it is left as it was.
+        """
+        path = Path(path)
+        temporary = path.with_name(path.name + ".tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            if path.name == LAST and path.exists():
+                spare = path.with_name(BEFORE_LAST)
+                link = spare.with_name(spare.name + ".tmp")
+                link.unlink(missing_ok=True)
+                os.link(path, link)
+                os.replace(link, spare)
+            os.replace(temporary, path)
+        except (OSError, RuntimeError) as error:  # torch.save tells of a full disk as a RuntimeError
+            temporary.unlink(missing_ok=True)
+            raise UserError(f"{path}: the checkpoint cannot be written: {_first_line(error)}.") from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint of a run; tensors and plain values alone, nothing in it is run.
+
+    Raises:
+        UserError: there is none, it is damaged, or holds anything else.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such checkpoint.") from None
+    except UnpicklingError as error:
+        if "nsupported" in str(error) or "disallowed" in str(error):
+            raise UserError(
+                f"{path}: was refused, it holds more than tensors and plain values and may be an attack; nothing "
+                "in it was run."
+            ) from error
+        raise UserError(f"{path}: is cut off, damaged, or no checkpoint.") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise UserError(f"{path}: is cut off, damaged, or no checkpoint ({_first_line(error)}).") from error
+    if not isinstance(checkpoint, dict) or not {"state_dict", "loops", "global_step"} <= checkpoint.keys():
+        raise UserError(
+            f"{path}: is no checkpoint of a run of train.py; expected weights and the training's state."
+        )
+    return checkpoint
+
+
+def latest_checkpoint(folder: Path) -> tuple[Path | None, str]:
+    """The checkpoint to go on from, and what there is to say about it.
+
+    Args:
+        folder: of the run.
+
+    Returns:
+        The last checkpoint, or the one before where that is damaged; None where there is no good one.
+    """
+    said = ""
+    for name in (LAST, BEFORE_LAST):
+        path = folder / "checkpoints" / name
+        if not path.exists():
+            continue
+        try:
+            read_checkpoint(path)
+        except UserError as error:
+            said = f"{error} "
+            continue
+        return path, f"{said}Going on from {name}." if said else ""
+    return None, f"{said}Beginning anew." if said else ""
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,101 @@
+"""Ctrl-C and SIGTERM: training stops after the current batch, with a checkpoint."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from ccnn.checkpoints import LAST
+
+
+class Interrupted(BaseException):  # as KeyboardInterrupt, no Exception: it ends a sweep, too
+    """A signal asked a run to stop.
+
+    Args:
+        signal_number: which one.
+        saved: whether the state of the training was saved.
+    """
+
+    def __init__(self, signal_number: int, saved: bool) -> None:
+        super().__init__("Interrupted.")
+        self.signal_number, self.saved = signal_number, saved
+
+
+class Interruption(Callback):
+    """Takes SIGINT and SIGTERM during a run.
+
+    In training the run stops after the current batch and is saved; otherwise, or at a second signal, at once.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "checkpoints" / LAST
+        self._received = 0
+        self._training = False
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Takes the signals for as long as this lasts, where it is the main thread."""
+        main = threading.current_thread() is threading.main_thread()
+        before = {number: signal.signal(number, self._receive) for number in _SIGNALS} if main else {}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Takes the signals again, which Lightning has taken meanwhile."""
+        self._training = True
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                signal.signal(number, self._receive)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        """Stops here if asked to."""
+        if self._asked(trainer, every=trainer.log_every_n_steps, batch_idx=batch_idx):  # type: ignore[attr-defined]
+            trainer.save_checkpoint(self._path)
+            self._stop()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stops here if asked to in a validation; the epoch before has just been saved."""
+        if trainer.current_epoch and self._asked(trainer, every=1, batch_idx=0):
+            self._stop()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stops here if asked to in the last validation."""
+        self._training = False
+        if self._received:
+            self._stop()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """The training is over."""
+        self._training = False
+
+    def _asked(self, trainer: pl.Trainer, every: int, batch_idx: int) -> bool:
+        """All processes stop at the same batch, so they have to ask each other; now and then is enough."""
+        if trainer.world_size == 1:
+            return bool(self._received)
+        if batch_idx % every:
+            return False
+        return bool(trainer.strategy.reduce_boolean_decision(bool(self._received), all=False))
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        again, self._received = bool(self._received), number
+        if again or not self._training:
+            self._stop()
+
+    def _stop(self) -> None:
+        raise Interrupted(self._received or signal.SIGTERM, saved=self._path.exists())
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -1,0 +1,172 @@
+"""Where a run begins: anew, where an interrupted one stopped, or not at all because it is finished."""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric.utilities.rank_zero import _get_rank
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
+
+from ccnn.checkpoints import latest_checkpoint
+from ccnn.errors import UserError
+from ccnn.result_table import shorter
+from ccnn.status import RUNNING, read_status
+
+_PLACE = ("resume", "debug", "output_dir", "exclude", "sweep", "trainer.accelerator", "trainer.devices",
+          "trainer.num_nodes", "trainer.strategy", "trainer.default_root_dir", "data.root", "data.download",
+          "data.num_workers")  # fmt: skip
+"""Where and how a run is carried out, not what it is: these may differ when it goes on."""
+
+_FOLDER = "CCNN_RUN_FOLDER"
+"""Tells the processes that a strategy starts which folder the first one chose."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run begins.
+
+    Attributes:
+        folder: of the run.
+        config: what it is.
+        checkpoint: to go on from; None to begin anew.
+        metrics: of a run that is finished; None to train.
+        said: what there is to tell the user.
+    """
+
+    folder: Path
+    config: DictConfig
+    checkpoint: Path | None = None
+    metrics: dict[str, Any] | None = None
+    said: str = ""
+
+
+def find_start(config: DictConfig, folder: Path, overrides: Sequence[str], sweep: bool) -> Start:
+    """Looks where a run begins. Nothing is written.
+
+    Args:
+        config: composed; its `resume` is null, `auto` or the folder of a run.
+        folder: that Hydra chose.
+        overrides: what was typed.
+        sweep: the run is one of a sweep, whose folders are the same for the same command: finished runs are
+            skipped, interrupted ones go on, failed ones begin anew.
+
+    Raises:
+        UserError: there is no such run, it is another one, or it is running.
+    """
+    if _FOLDER in os.environ and (_get_rank() or 0) > 0:
+        folder = Path(os.environ[_FOLDER])
+        resuming = (folder / "config.yaml").exists() and config.resume is not None
+        return Start(folder, config, latest_checkpoint(folder)[0] if resuming else None)
+    start = _find(config, folder, overrides, sweep)
+    os.environ[_FOLDER] = str(start.folder)
+    return start
+
+
+def clear(folder: Path) -> None:
+    """Removes what an earlier attempt at a run left, all but Hydra's log."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in ("train.log", "multirun.yaml"):
+            path.unlink()
+
+
+def _find(config: DictConfig, folder: Path, overrides: Sequence[str], sweep: bool) -> Start:
+    if config.resume not in (None, "auto"):
+        folder = Path(config.resume).expanduser()
+        saved = _saved(folder)
+        _same(saved, config, folder, [override.lstrip("+~").partition("=")[0] for override in overrides])
+        for key in _PLACE:
+            if any(override.lstrip("+").partition("=")[0] == key for override in overrides):
+                OmegaConf.update(saved, key, OmegaConf.select(config, key), force_add=True)
+        OmegaConf.update(saved, "resume", config.resume)
+        return _go_on(saved, folder, again=False)
+    if config.resume == "auto" and not sweep:
+        folder = _unfinished(config, folder) or folder
+    if not (folder / "config.yaml").exists():
+        return Start(folder, config)
+    if not (sweep or config.resume == "auto"):
+        raise UserError(
+            f"{folder}: holds a run already, which is left as it is; choose another hydra.run.dir, or go on with "
+            f"it: resume={folder}"
+        )
+    saved = _saved(folder)
+    _same(saved, config, folder)
+    return _go_on(config, folder, again=sweep)
+
+
+def _go_on(config: DictConfig, folder: Path, again: bool) -> Start:
+    status = read_status(folder)
+    if (folder / "metrics.json").exists():
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        return Start(folder, config, metrics=metrics, said=f"{shorter(folder)}: is finished already.")
+    if status["state"] == RUNNING:
+        raise UserError(
+            f"{folder}: is running, as process {status.get('process')} of {status.get('host')}. If it is not, "
+            f"delete {folder / 'status.json'}."
+        )
+    if again and status["state"] not in ("interrupted", ""):
+        return Start(folder, config, said=f"{shorter(folder)}: {status['state']} before, begins anew.")
+    checkpoint, said = latest_checkpoint(folder)
+    if checkpoint is not None:
+        return Start(
+            folder, config, checkpoint, said=said or f"{shorter(folder)}: goes on from {checkpoint.name}."
+        )
+    return Start(folder, config, said=said or f"{shorter(folder)}: has no checkpoint yet, begins anew.")
+
+
+def _saved(folder: Path) -> DictConfig:
+    try:
+        saved = OmegaConf.load(folder / "config.yaml")
+    except FileNotFoundError:
+        raise UserError(f"resume: {folder} is no folder of a run, it has no config.yaml.") from None
+    except (OSError, YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"resume: {folder / 'config.yaml'} cannot be read: {error}.") from error
+    if not isinstance(saved, DictConfig) or "model" not in saved:
+        raise UserError(f"resume: {folder / 'config.yaml'} is no configuration of a run.")
+    return saved
+
+
+def _same(saved: DictConfig, config: DictConfig, folder: Path, typed: Sequence[str] | None = None) -> None:
+    """Refuses to go on with a run as something else.
+
+    Args:
+        saved: what the run is.
+        config: what was asked for.
+        folder: of the run.
+        typed: look at these keys and what is below them alone; None: at all.
+    """
+    from ccnn.hyperparameters import flatten
+
+    old, new = (flatten(OmegaConf.to_container(tree, resolve=True)) for tree in (saved, config))
+    for key in sorted(old.keys() | new.keys()):
+        if key.startswith(_PLACE) or old.get(key) == new.get(key) or str(new.get(key, "")).startswith(str(folder)):
+            continue
+        if any(isinstance(tree.get(key), str) and "checkpoints" in str(tree.get(key)) for tree in (old, new)):
+            continue
+        if typed is None or any(key == name or key.startswith(f"{name}.") for name in typed):
+            raise UserError(
+                f"{folder}: is the run of another configuration: {key} is {old.get(key)!r} there, now "
+                f"{new.get(key)!r}. Take the override away, or choose another folder."
+            )
+
+
+def _unfinished(config: DictConfig, folder: Path) -> Path | None:
+    """The newest unfinished run of the same command: its folder has the same name but for the time."""
+    name = folder.name.rpartition("_")[0].rpartition("_")[0]
+    runs = sorted(folder.parent.glob(f"{name}_*"), reverse=True) if name else []
+    for run in runs:
+        if run == folder or (run / "metrics.json").exists() or not (run / "config.yaml").exists():
+            continue
+        try:
+            _same(_saved(run), config, run)
+        except UserError:
+            continue
+        return run
+    return None

@@ -1,0 +1,227 @@
+"""Measures the cost of CCNNs: against CNNs, dilation and the published scheme, layer by layer, and the input.
+
+Every suite's results go to the terminal, to CSV files and into a section of performance.md.
+"""
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Callable
+from datetime import date
+from math import inf
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+import torchvision
+from omegaconf import DictConfig
+from rich.console import Console
+
+from ccnn.benchmark import Limits
+from ccnn.errors import UserError, choices
+from ccnn.run_folder import environment
+from scripts.benchmarks import images, layers, speed, table3
+from scripts.benchmarks.networks import NAMES, TABLE3, Options
+from scripts.benchmarks.tables import Result, in_markdown, on_terminal, write_csv
+
+SUITES: dict[str, Callable[[Options], Result]] = {
+    "speed": speed.run,
+    "layers": layers.run,
+    "table3": table3.run,
+    "input": images.run,
+}
+
+PAGE = """# Performance
+
+Written by `python scripts/benchmark.py --output docs` (`make bench`); do not edit. The numbers in full are in
+`performance/*.csv`. A CCNN does more arithmetic than its CNN: these tables tell whether it costs more than that.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def main() -> None:
+    """Reads the command line, measures, writes."""
+    parser = _argument_parser()
+    arguments = parser.parse_args()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        parser.error("argument --device: torch finds no GPU here; use --device cpu")
+    try:
+        arguments.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"argument --output: {error}")
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    usual = (2, 2.0, 20.0) if arguments.quick else (7, 20.0, 300.0)
+    chosen = (arguments.repeats, arguments.seconds, arguments.patience)
+    rounds, seconds, patience = (own if given is None else given for own, given in zip(usual, chosen, strict=True))
+    options = Options(
+        arguments.device,
+        Limits(int(rounds), seconds, patience, _free_memory(arguments.device)),
+        arguments.quick,
+        arguments.networks,
+        lambda text: print(f"  {text}", file=sys.stderr, flush=True),
+    )
+    where = machine(arguments.device)
+    console.print(where)
+    for name in arguments.only:
+        print(f"{name}:", file=sys.stderr, flush=True)
+        result = SUITES[name](options)
+        for table in result.all_tables():
+            console.print(on_terminal(table))
+            write_csv(table, arguments.output / "performance")
+        note = f"{where}{' Tiny sizes, to try the program out.' if arguments.quick else ''}"
+        page = arguments.output / "performance.md"
+        text = page.read_text(encoding="utf-8") if page.exists() else ""
+        page.write_text(with_section(text, result, note), encoding="utf-8")
+        console.print(f"{name}: written to {page} and {arguments.output / 'performance'}")
+
+
+def measure_job(config: DictConfig, folder: Path) -> None:
+    """A job of `train.py` with `task=benchmark`: one network of Table 3, into the run's folder.
+
+    Args:
+        config: `model.name` is the network; `trainer.accelerator` says where.
+        folder: of the run.
+
+    Raises:
+        UserError: for a network that Table 3 does not have.
+    """
+    name = str(config.model.name)
+    if name not in TABLE3:
+        raise UserError(f"task=benchmark: model.name is {name!r}; {choices(name, TABLE3)}")
+    gpu = config.trainer.accelerator in ("gpu", "cuda") or (
+        config.trainer.accelerator == "auto" and torch.cuda.is_available()
+    )
+    device = "cuda" if gpu else "cpu"
+    limits = Limits(7, 20.0, 300.0, _free_memory(device))
+    result = table3.run(Options(device, limits, quick=config.task == "benchmark_quick", networks=[name]))
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(machine(device))
+    for table in result.all_tables():
+        console.print(on_terminal(table))
+        write_csv(table, folder)
+
+
+def _argument_parser() -> argparse.ArgumentParser:
+    parser = _Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    def add(flag: str, text: str, **options: Any) -> None:
+        parser.add_argument(flag, help=text, **options)
+
+    add("--only", "suites (default: all)", nargs="+", choices=SUITES, default=[*SUITES])
+    add(
+        "--networks",
+        f"of {', '.join(NAMES)} (default: all)",
+        nargs="+",
+        type=_network,
+        default=[*NAMES],
+        metavar="",
+    )
+    add("--repeats", "rounds at most (default: 7)", type=_positive(int), metavar="N")
+    add("--seconds", "of each contender's rounds (default: 20); slow ones have fewer", type=_positive(float))
+    add("--patience", "seconds that a single call may take, as expected (default: 300)", type=_positive(float))
+    add("--quick", "tiny sizes, two rounds: tries the program out", action="store_true")
+    add("--device", "what to measure on (default: cpu)", choices=["cpu", "cuda"], default="cpu")
+    add("--threads", "of the CPU (default: torch's, one per core)", type=_positive(int), metavar="N")
+    add(
+        "--output",
+        "folder of what is written (default: outputs/benchmark)",
+        type=Path,
+        default="outputs/benchmark",
+    )
+    return parser
+
+
+def _network(name: str) -> str:
+    if name not in NAMES:
+        raise argparse.ArgumentTypeError(f"no network {name!r}; {choices(name, NAMES)}")
+    return name
+
+
+def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not 0 < value < inf:
+            what = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"expected {what} above 0, got {text!r}")
+        return value
+
+    return parse
+
+
+def with_section(page: str, result: Result, note: str) -> str:
+    """The page with a suite's section put in, or in place of the suite's former one; the others stay."""
+    sections = {name: _section(page, name) for name in SUITES}
+    lines = [f"## {result.title}", "", note, "", result.text]
+    for table in result.all_tables():
+        lines += ["", *in_markdown(table)]
+    sections[result.suite] = "\n".join([_begin(result.suite), *lines, _end(result.suite)])
+    return "\n".join([PAGE, *("\n".join([text, ""]) for text in sections.values() if text)])
+
+
+def _section(page: str, suite: str) -> str:
+    begin, end = page.find(_begin(suite)), page.find(_end(suite))
+    return page[begin : end + len(_end(suite))] if 0 <= begin < end else ""
+
+
+def _begin(suite: str) -> str:
+    return f"<!-- {suite} -->"
+
+
+def _end(suite: str) -> str:
+    return f"<!-- end of {suite} -->"
+
+
+def machine(device: str) -> str:
+    """What the numbers hold for: date, commit, machine, versions, threads."""
+    about = environment(seed=0)
+    git = about["git"]
+    commit = (
+        f"commit {git['commit'][:10]}{' with changes' if git['changed'] else ''}" if git else "no git checkout"
+    )
+    processor = _processor()
+    place = f"{processor}, {torch.get_num_threads()} of {os.cpu_count()} cores as threads"
+    if device == "cuda":
+        place = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
+    versions = f"torch {torch.__version__}, torchvision {torchvision.__version__}, Python {about['python']}"
+    return f"{date.today()}, {commit}. {place}; {about['processor']}. {versions}."
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _free_memory(device: str) -> int | None:
+    """Bytes that can be used, None if that is not known."""
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
+    # Kernels need some of their own, and so do others.
+    return int(0.8 * 1024 * kilobytes[0]) if kilobytes else None
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

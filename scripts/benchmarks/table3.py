@@ -1,0 +1,64 @@
+"""Suite `table3`: original, dilated and checkered networks at 224×224, as the paper's Table 3 has them."""
+
+from ccnn.workload import Task
+from scripts.benchmarks.networks import IMAGENET, TABLE3, Entry, Measured, Options, measure
+from scripts.benchmarks.tables import Cell, Result, Table
+
+FORMS = {"plain": "original", "dilated": "dilated", "naive": "checkered, naive", "lattice": "checkered, lattice"}
+
+PUBLISHED = {
+    "squeezenet1_1": {"plain": (0.007, 0.6), "dilated": (0.15, 3.2), "naive": (0.02, 0.7)},
+    "resnet152": {"plain": (0.02, 0.9), "dilated": (3.60, 10.1), "naive": (0.25, 1.2)},
+    "densenet169": {"plain": (0.02, 0.8), "dilated": (1.67, 10.6), "naive": (0.11, 2.2)},
+}
+"""Seconds and gigabytes of inference with batches of 4 on a GTX 1080 Ti."""
+
+COLUMNS = (
+    "network", "task", "form", "batch", "time, s", "quartile 1", "quartile 3", "rounds", "× original",
+    "multiply-adds, G", "× original ", "memory, MB", "×  original", "paper: s", "paper: GB", "note",
+)  # fmt: skip
+
+TEXT = (
+    "The paper's Table 3 and the same in training. *Dilated* is `ccnn.dilate`: every stride replaced by dilation "
+    "of all that follows, which computes what complete multisampling computes. Memory is that of tensors at the "
+    "peak of a step, with the parameters (in training also gradients and the optimizer's momentum), without what "
+    "kernels need for themselves. The paper's columns are of a GTX 1080 Ti and count otherwise: compare ratios. "
+    "What needs more memory or patience than there is does not run; memory and multiply-adds are known all the "
+    "same, by simulation."
+)
+
+
+def run(options: Options) -> Result:
+    """Measures the networks one after another."""
+    size = (3, 64, 64) if options.quick else IMAGENET
+    batch = 1 if options.quick else 4
+    rows: list[tuple[Cell, ...]] = []
+    for network in TABLE3:
+        if network not in options.networks:
+            continue
+        for training in (False, True):
+            task = Task(batch, size, training)
+            found = measure(network, [Entry(form, task) for form in FORMS], options)
+            original = found[Entry("plain", task)]
+            rows += [_row(network, entry, measured, original) for entry, measured in found.items()]
+    table = Table("table3", f"Batches of {batch} at {size[1]}×{size[2]}, float32.", COLUMNS, rows)
+    return Result("table3", "Table 3: resolution by dilation and by checkered subsampling", TEXT, [table], [])
+
+
+def _row(network: str, entry: Entry, measured: Measured, original: Measured) -> tuple[Cell, ...]:
+    median, lower, upper = measured.timing.spread or (None, None, None)
+    seconds, gigabytes = (None, None) if entry.task.training else PUBLISHED[network].get(entry.form, (None, None))
+    rounds = len(measured.timing.seconds)
+    base = original.timing.spread
+    return (
+        network, "training" if entry.task.training else "inference", FORMS[entry.form], entry.task.batch,
+        median, lower, upper, rounds, median / base[0] if median and base else None,
+        measured.multiply_adds / 1e9 if measured.multiply_adds else None,
+        _over(measured.multiply_adds, original.multiply_adds),
+        measured.memory / 1e6 if measured.memory else None, _over(measured.memory, original.memory),
+        seconds, gigabytes, measured.timing.problem,
+    )  # fmt: skip
+
+
+def _over(value: int | None, base: int | None) -> float | None:
+    return value / base if value and base else None

@@ -1,0 +1,165 @@
+"""scripts/benchmark.py: its command line, its tables and page, and a whole quick run."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+import ccnn
+from ccnn.benchmark import Limits, Timing
+from ccnn.workload import Task
+from scripts import benchmark
+from scripts.benchmarks import networks, speed, table3
+from scripts.benchmarks.networks import Entry, Options, build, measure
+from scripts.benchmarks.tables import Bar, Result, Table, in_markdown, shown, write_csv
+
+SCRIPT = Path(benchmark.__file__)
+TINY = Options(limits=Limits(rounds=1, seconds=5.0, patience=60.0), quick=True, say=lambda text: None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "speeed"], "argument --only: invalid choice: 'speeed'"),
+        (["--networks", "resnet5"], "argument --networks: no network 'resnet5'; did you mean 'resnet"),
+        (["--repeats", "0"], "argument --repeats: expected a whole number above 0, got '0'"),
+        (["--repeats", "2.5"], "argument --repeats: expected a whole number above 0, got '2.5'"),
+        (["--seconds", "inf"], "argument --seconds: expected a number above 0, got 'inf'"),
+        (["--device", "tpu"], "argument --device: invalid choice: 'tpu'"),
+        (["--output", str(SCRIPT / "here")], "argument --output: "),
+        (["--rounds", "3"], "unrecognized arguments: --rounds 3"),
+    ],
+)  # fmt: skip
+def test_mistakes_end_in_one_line(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        benchmark.main()
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"benchmark.py: error: {message}")
+    assert err.count("\n") == 1
+
+
+def test_bars_are_met_by_the_median() -> None:
+    assert Bar("", "", (0.9, 0.8, 1.2), 0.9).met
+    assert not Bar("", "", (0.91, 0.8, 1.2), 0.9).met
+    assert Bar("", "", (1.5, 1.0, 2.0), 1.5, at_least=True).met
+    assert not Bar("", "", (1.49, 1.0, 2.0), 1.5, at_least=True).met
+    failed = Bar("", "", None, 0.9, problem="out of memory")
+    assert (failed.met, failed.verdict) == (False, "not measured")
+
+
+def test_tables_are_shown_rounded_and_written_in_full(tmp_path: Path) -> None:
+    cells = (None, "naive", 7, 0.01234567, 1.234, 12.34, 1234.5, 0.00001234)
+    assert list(map(shown, cells)) == ["–", "naive", "7", "0.0123", "1.23", "12.3", "1,234", "0.000012"]
+    table = Table("small", "A table.", ("form", "time, s"), [("a|b", 0.01234567), ("none", None)])
+    assert in_markdown(table) == [
+        "A table.", "", "| form | time, s |", "| --- | ---: |", "| a\\|b | 0.0123 |", "| none | – |",
+    ]  # fmt: skip
+    written = write_csv(table, tmp_path / "new").read_text(encoding="utf-8")
+    assert written == 'form,"time, s"\na|b,0.0123457\nnone,\n'
+
+
+def result(suite: str, text: str) -> Result:
+    bar = Bar("case", "promise", (1.0, 1.0, 1.0), 2.0)
+    return Result(suite, f"The {suite}", text, [Table(suite, "Numbers.", ("a",), [(1,)])], [bar])
+
+
+def test_a_section_of_the_page_is_replaced_and_the_others_stay() -> None:
+    page = benchmark.with_section("", result("input", "Old images."), "Here.")
+    page = benchmark.with_section(page, result("speed", "Fast."), "There.")
+    page = benchmark.with_section(page, result("input", "New images."), "Elsewhere.")
+    assert page.count("# Performance\n") == page.count("## The input") == page.count("## The speed") == 1
+    assert page.index("## The speed") < page.index("There.") < page.index("Fast.") < page.index("## The input")
+    assert "Elsewhere.\n\nNew images.\n\n1 of 1 bars are met.\n\n| case |" in page
+    assert "Old images." not in page
+    assert "Here." not in page
+    assert benchmark.with_section(page, result("speed", "Fast."), "There.") == page
+
+
+def test_ratios_are_against_the_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Naive takes 3 times as long as plain with 4 times the multiply-adds; the published scheme twice as long."""
+    times = {"plain": 1.0, "naive": 3.0, "lattice": 3.3, "5-D": 6.0}
+
+    def measured(network: str, entries: list[Entry], options: Options) -> dict[Entry, networks.Measured]:
+        return {
+            entry: networks.Measured(
+                Timing((times[entry.form] / (2 if entry.task.recommended else 1),) * 3),
+                100,
+                10 if entry.form == "plain" else 40,
+            )
+            for entry in entries
+        }
+
+    monkeypatch.setattr(speed, "measure", measured)
+    bars = speed.run(Options(networks=["squeezenet1_1"], say=lambda text: None)).bars
+    found = [(bar.case.rpartition(", ")[2], round(bar.value[0], 3), bar.verdict) for bar in bars if bar.value]
+    assert found == [
+        ("float32", 0.75, "yes"),
+        ("float32", 2.0, "yes"),
+        ("float32", 1.1, "no"),
+        ("recommended", 0.75, "yes"),
+        ("recommended", 4.0, "yes"),
+        ("recommended", 1.1, "no"),
+    ]
+
+
+def test_a_form_that_fails_is_reported_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unable(model: nn.Module, size: Any) -> nn.Module:
+        raise ccnn.ConversionError("convert: nothing to convert\nmore")
+
+    monkeypatch.setitem(networks.FORMS, "lattice", unable)
+    task = Task(2, (3, 32, 32))
+    found = measure("densenet_bc40", [Entry(form, task) for form in ("plain", "lattice")], TINY)
+    failed, plain = found[Entry("lattice", task)], found[Entry("plain", task)]
+    assert failed.timing.problem == "ConversionError: convert: nothing to convert"
+    assert (failed.memory, failed.multiply_adds) == (None, None)
+    assert len(plain.timing.seconds) == 1
+    assert plain.multiply_adds == 2 * ccnn.multiply_adds(build("densenet_bc40"), (3, 32, 32))
+
+
+def test_what_does_not_run_still_has_its_memory_and_arithmetic() -> None:
+    options = Options(limits=Limits(1, 5.0, 60.0, memory=1000), quick=True, networks=["squeezenet1_1"],
+                      say=lambda text: None)  # fmt: skip
+    table = table3.run(options).tables[0]
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert len(rows) == 8
+    for row in rows:
+        assert str(row["note"]).startswith("not run: needs")
+        assert row["time, s"] is None
+        assert isinstance(row["memory, MB"], float)
+        assert isinstance(row["multiply-adds, G"], float)
+    dilated = next(row for row in rows if row["form"] == "dilated")
+    assert dilated["× original "] > 50  # type: ignore[operator]
+    assert (dilated["paper: s"], dilated["paper: GB"]) == (0.15, 3.2)
+
+
+@pytest.mark.slow
+def test_quick_measures_everything_and_writes_it(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT), "--quick", "--repeats", "1", "--output", str(tmp_path)]
+    chosen = ["--networks", "densenet_bc40", "squeezenet1_1"]
+    root = {"cwd": SCRIPT.parents[1], "capture_output": True, "text": True, "check": True}
+    done = subprocess.run([*command, *chosen], **root)  # type: ignore[call-overload]
+    assert "bars are met." in done.stdout
+    names = {path.stem for path in (tmp_path / "performance").glob("*.csv")}
+    assert names == {"speed", "speed_bars", "layers", "layers_bars", "table3", "input", "input_bars"}
+    page = (tmp_path / "performance.md").read_text(encoding="utf-8")
+    assert [page.count(f"<!-- {suite} -->") for suite in benchmark.SUITES] == [1, 1, 1, 1]
+    assert "Tiny sizes" in page
+    with (tmp_path / "performance" / "speed_bars.csv").open(encoding="utf-8") as file:
+        bars = list(csv.DictReader(file))
+    # DenseNet trains in two settings, four bars each, infers in two, three each, and has eight bars of memory;
+    # SqueezeNet infers.
+    assert len(bars) == 8 + 6 + 8 + 6
+    assert all(float(bar["measured"]) > 0 and bar["met"] in ("yes", "no") and not bar["note"] for bar in bars)
+    with (tmp_path / "performance" / "table3.csv").open(encoding="utf-8") as file:
+        forms = {(row["task"], row["form"]): row for row in csv.DictReader(file)}
+    assert len(forms) == 8
+    assert all(float(row["time, s"]) > 0 for row in forms.values())

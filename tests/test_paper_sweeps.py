@@ -1,0 +1,60 @@
+"""The sweeps of the paper's tables hold exactly the tables' cells."""
+
+from itertools import product
+from typing import Any
+
+import pytest
+from experiments import Compose
+from omegaconf import OmegaConf
+
+from ccnn.config import validate
+from ccnn.explain import CONF
+from ccnn.report.published import TABLES, Column
+
+SWEEPS = sorted(path.stem for path in (CONF / "experiment").glob("table*.yaml"))
+
+
+def sweep(name: str) -> tuple[dict[str, list[str]], list[dict[str, Any]], str]:
+    """The axes of a sweep, what it leaves out, and the data set that all its runs have."""
+    content: Any = OmegaConf.to_container(OmegaConf.load(CONF / f"experiment/{name}.yaml"))
+    axes = {key: str(values).split(",") for key, values in content["hydra"]["sweeper"]["params"].items()}
+    axes["convert"] = [value.lower() for value in axes["convert"]]
+    chosen = {
+        key: value
+        for entry in content.get("defaults", [])
+        if isinstance(entry, dict)
+        for key, value in entry.items()
+    }
+    return axes, content.get("exclude", []), str(chosen.get("override /data", "digits"))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_sweep_has_the_published_cells_and_no_other(name: str) -> None:
+    axes, left_out, data = sweep(name)
+    cells = set()
+    for values in product(*axes.values()):
+        job = dict(zip(axes, values, strict=True))
+        job.setdefault("data", data)
+        job.setdefault("data.augment", "standard")
+        if not any(all(job[key] == str(value).lower() for key, value in rule.items()) for rule in left_out):
+            cells.add((job["model"], Column(job["data"], job["data.augment"]), job["convert"]))
+    table = TABLES[name]
+    published = {
+        (model, column, convert)
+        for model in table.errors
+        for column in table.columns
+        for convert, error in zip(("false", "true"), table.at(model, column) or (None, None), strict=True)
+        if error is not None
+    }
+    assert cells == published
+    assert axes["seed"] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_each_sweep_has_a_folder_of_its_own_and_a_report(name: str, compose: Compose) -> None:
+    config = compose(f"experiment={name}")
+    validate(config)
+    assert config.sweep == name
+    text = (CONF / f"experiment/{name}.yaml").read_text()
+    assert f"python train.py -m experiment={name}" in text
+    assert name.endswith("_quick") or config.task != "train" or f"--table {name}" in text

@@ -73,7 +73,7 @@ def build_network(config: DictConfig) -> tuple[nn.Module, dict[str, int], str | 
     sampling = build(config, "sampling")  # built for a plain network too, so that its mistakes are told
     model = build(config, "model")
     size = input_size(config)
-    _check_network(model, size, config)
+    check_network(model, size, config)
     cost = {"parameters": ccnn.parameters(model), "plain_multiply_adds": ccnn.multiply_adds(model, size)}
     if config.convert:
         _convert(model, size, sampling, config)
@@ -103,7 +103,7 @@ def _convert(
         raise UserError(message) from error
 
 
-def _check_network(model: nn.Module, input_size: InputSize, config: DictConfig) -> None:
+def check_network(model: nn.Module, input_size: InputSize, config: DictConfig) -> None:
     """Has the network look at images without numbers, so that one that does not fit the data is told at once."""
     images = "×".join(map(str, input_size))
     try:

@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 import ccnn.run_name  # registers the resolver that conf/config.yaml needs  # noqa: F401
 from ccnn.annotations import Bound, mismatch
 from ccnn.errors import UserError, choices
+from ccnn.samplers import METHODS
 
 _Count = Annotated[int, Bound("≥ 1", lambda value: value >= 1)]
 _Index = Annotated[int, Bound("≥ 0", lambda value: value >= 0)]
@@ -70,6 +71,17 @@ class Trainer:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """What of networks with given weights is scored, and how."""
+
+    samplings: list[str]
+    borders: list[Literal["zeros", "replicate"]] | None
+    limit: _Count | None
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["32-true", "bf16-mixed"]
+
+
+@dataclass(frozen=True)
 class Config:
     """The whole configuration; groups without a schema here are checked against what they build."""
 
@@ -81,6 +93,7 @@ class Config:
     trainer: Trainer
     callbacks: dict
     logger: dict
+    evaluation: Evaluation
     task: Literal["train", "evaluate", "benchmark", "benchmark_quick"]
     convert: bool
     protocol: Literal["honest", "paper"]
@@ -104,7 +117,7 @@ def validate(config: DictConfig) -> None:
     problems = _augmentation(config) or _unresolved(config)
     problems = problems or _not_nodes(config) + _no_targets(config) + _no_result(config)
     problems = problems or _unknown(config) + _section(config, Config, "", referring=False)
-    problems = problems or _section(config, Config, "", referring=True)
+    problems = problems or _section(config, Config, "", referring=True) or _samplings(config)
     if problems:
         raise UserError("\n".join(problems))
 
@@ -164,6 +177,23 @@ def _no_result(config: DictConfig) -> list[str]:
     for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
         if trainer.get(key) == 0:
             problems.append(f"trainer.{key}: expected more than 0, or the run has no result, got 0.")
+    return problems
+
+
+def _samplings(config: DictConfig) -> list[str]:
+    """The methods to evaluate, each of which has to say what it does in evaluation."""
+    problems = []
+    for name in config.evaluation.samplings:
+        if name in ("random", "stochastic"):
+            problems.append(
+                f"evaluation.samplings: {name} draws in training alone and is another method in evaluation; "
+                "name that one, such as lattice."
+            )
+        elif name not in METHODS:
+            known = set(METHODS) - {"random", "stochastic"}
+            problems.append(f"evaluation.samplings: there is no choice {name!r}; {choices(name, known)}")
+        elif name == "custom" and config.sampling.name != "custom":
+            problems.append("evaluation.samplings: custom needs sampling=custom, which has its samplers.")
     return problems
 
 

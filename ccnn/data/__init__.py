@@ -1,7 +1,8 @@
-"""Data sets in memory, with all that is random about them a function of (seed, epoch, batch, rank)."""
+"""Data sets in memory or in folders, whose randomness is a function of (seed, epoch, batch or image, rank)."""
 
 from ccnn.data.augment import Augmentation, normalise
 from ccnn.data.batches import EvaluationBatches, TrainingBatches
+from ccnn.data.folder import FolderData
 from ccnn.data.module import InMemoryData
 from ccnn.data.sources import NAMES, fetch, load
 from ccnn.data.split import Split
@@ -10,6 +11,7 @@ __all__ = [
     "NAMES",
     "Augmentation",
     "EvaluationBatches",
+    "FolderData",
     "InMemoryData",
     "Split",
     "TrainingBatches",

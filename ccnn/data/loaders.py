@@ -1,5 +1,6 @@
 """The data loaders around batches of tensors."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -62,12 +63,22 @@ class _ResumableLoader(DataLoader):
 
 def training_loader(split: Split, batches: TrainingBatches, num_workers: int, pin_memory: bool) -> DataLoader:
     """Loads `batches` of `split` as `TrainingBatch`es."""
-    return _ResumableLoader(_TrainingSet(split), sampler=batches, **_options(num_workers, pin_memory))
+    return resumable_loader(_TrainingSet(split), batches, num_workers, pin_memory)
 
 
 def evaluation_loader(split: Split, batches: EvaluationBatches, num_workers: int, pin_memory: bool) -> DataLoader:
     """Loads `batches` of `split` as `EvaluationBatch`es."""
-    return DataLoader(_EvaluationSet(split), sampler=batches, **_options(num_workers, pin_memory))
+    return ordered_loader(_EvaluationSet(split), batches, num_workers, pin_memory)
+
+
+def resumable_loader(dataset: Dataset, batches: TrainingBatches, num_workers: int, pin_memory: bool) -> DataLoader:
+    """Loads whole training batches of a data set that takes their places."""
+    return _ResumableLoader(dataset, sampler=batches, **_options(num_workers, pin_memory))
+
+
+def ordered_loader(dataset: Dataset, batches: Iterable[Tensor], num_workers: int, pin_memory: bool) -> DataLoader:
+    """Loads whole batches of a data set that takes the indices of their images."""
+    return DataLoader(dataset, sampler=batches, **_options(num_workers, pin_memory))
 
 
 def _options(num_workers: int, pin_memory: bool) -> dict[str, Any]:

@@ -74,7 +74,16 @@ _KINDS: dict[str, type] = {
 }  # fmt: skip
 
 _IRRELEVANT = (
-    *("seed", "debug", "output_dir", "experiment", "hydra", "callbacks.", "logger."),  # not part of the training
+    *(
+        "seed",
+        "debug",
+        "output_dir",
+        "experiment",
+        "hydra",
+        "callbacks.",
+        "logger.",
+        "evaluation.",
+    ),  # not part of the training
     *("convert", "sampling", "protocol", "trainer.max_epochs", "data.batch_size"),  # what tables tell apart anyway
     *("data.augmentations.", "data.recipe.", "data.validation_fraction"),
     *("resume", "sweep", "exclude", "checkpointing", "channels_last", "compile", "trainer.strategy"),

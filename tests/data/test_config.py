@@ -6,7 +6,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ccnn.data import NAMES, Augmentation, InMemoryData
+from ccnn.data import NAMES, Augmentation, FolderData, InMemoryData
+from ccnn.data.crops import RandomCrop
 
 CONF = Path(__file__).parents[2] / "conf"
 NOT_ARGUMENTS = {"_target_", "augment", "augmentations", "recipe"}
@@ -18,7 +19,7 @@ def config(name: str, *overrides: str) -> DictConfig:
 
 
 def test_there_is_a_config_for_every_data_set() -> None:
-    assert {path.stem for path in (CONF / "data").glob("*.yaml")} == {*NAMES, "_base"}
+    assert {path.stem for path in (CONF / "data").glob("*.yaml")} == {*NAMES, "_base", "imagenet"}
 
 
 @pytest.mark.parametrize("augment", ["none", "shift", "standard"])
@@ -33,6 +34,19 @@ def test_the_config_is_exactly_what_the_constructor_takes(name: str, augment: st
     assert module.augmentation == Augmentation(**values["augmentations"][augment])
     assert (name, 5) == (arguments["name"], arguments["seed"])
     assert values["recipe"].keys() == {"max_epochs", "lr", "weight_decay"}
+
+
+@pytest.mark.parametrize("augment", ["none", "standard"])
+def test_that_of_imagenet_is_exactly_what_the_folder_takes(augment: str) -> None:
+    section = config("imagenet", f"data.augment={augment}").data
+    values = OmegaConf.to_container(section, resolve=True, throw_on_missing=True)
+    assert isinstance(values, dict)
+    arguments = {str(key): value for key, value in values.items() if key not in NOT_ARGUMENTS}
+    assert arguments.keys() == inspect.signature(FolderData).parameters.keys()
+    module = FolderData(**arguments)
+    assert module.random_crop == RandomCrop(**values["augmentations"][augment])
+    recipe = section.recipe
+    assert (recipe.max_epochs, recipe.lr, recipe.weight_decay, section.batch_size) == (90, 0.1, 1e-4, 256)
 
 
 def test_the_papers_recipes() -> None:

@@ -1,0 +1,83 @@
+"""The network of a configuration with weights that are worth scoring: published ones, a file's, or a run's."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from ccnn.building import build, model_name
+from ccnn.checkpoints import read_checkpoint
+from ccnn.dry_run import gist
+from ccnn.errors import UserError
+from ccnn.evaluation.networks import in_evaluation
+from ccnn.samplers import Sampling
+
+_PREFIX = "model."  # of the network's names within the LightningModule
+
+
+def pretrained(config: DictConfig) -> nn.Module:
+    """Builds the network with the weights that `model.weights` names.
+
+    Raises:
+        UserError: it names none, or they do not fit.
+    """
+    if config.model.get("weights") is None:
+        raise UserError(
+            f"model.weights: {model_name(config)} would be scored with random weights. Name some: "
+            "model=torchvision model.name=resnet50 model.weights=DEFAULT, a file with a state_dict, or "
+            "run=outputs/runs/… for a network that train.py trained."
+        )
+    if config.model.get("strict") is False:
+        raise UserError("model.strict: false leaves layers random whose weights do not fit; expected true.")
+    model: nn.Module = build(config, "model")
+    return model
+
+
+def of_run(config: DictConfig, run: Path) -> tuple[nn.Module, str]:
+    """Builds the network of a run's configuration with the weights of its best epoch, else of its last.
+
+    Returns:
+        The plain network, and the name of the checkpoint.
+
+    Raises:
+        UserError: there is no checkpoint, or it cannot be used.
+    """
+    files = [run / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")]
+    path = next((file for file in files if file.is_file()), None)
+    if path is None:
+        raise UserError(
+            f"run: {run} holds neither checkpoints/best.ckpt nor checkpoints/last.ckpt; it was trained with "
+            "callbacks=none, or stopped before the end of its first epoch."
+        )
+    model = _without_weights(config)
+    state = read_checkpoint(path)["state_dict"]
+    own = {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
+    try:
+        model.load_state_dict(own)
+    except RuntimeError as error:
+        raise UserError(
+            f"run: {path} does not fit the network of {run / 'config.yaml'}, {model_name(config)}: {gist(error)}"
+        ) from error
+    return model, path.name
+
+
+def trained_sampling(run: Path) -> Sampling | None:
+    """How a run's network samples in evaluation; None for a plain one."""
+    config = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"))
+    assert isinstance(config, dict)
+    if not config.get("convert"):
+        return None
+    settings = {key: value for key, value in config["sampling"].items() if key != "_target_"}
+    return in_evaluation(Sampling(**settings))
+
+
+def _without_weights(config: DictConfig) -> nn.Module:
+    """The run's network, whose pretrained weights the checkpoint replaces: they need not be downloaded again."""
+    config = config.copy()
+    published = config.model.get("weights")
+    if published is not None:
+        config.model.weights = None
+    model: nn.Module = build(config, "model")
+    if published is not None and not Path(published).suffix and hasattr(model, "transform_input"):
+        model.transform_input = config.data.channels == 3  # as in torchvision_model
+    return model

@@ -1,0 +1,24 @@
+"""Scores a network with given weights, plain and converted: `python scripts/evaluate.py --help`."""
+
+import sys
+
+from ccnn.command_line import attempt
+from ccnn.config import validate
+from ccnn.evaluate_arguments import HELP, job
+
+
+def main() -> None:
+    """Does what the command line says."""
+    words = sys.argv[1:]
+    asked = job(words)
+    validate(asked.config)
+    from ccnn.evaluation import evaluate  # takes seconds to import, so only for a valid configuration
+
+    evaluate(asked.config, asked.folder, words, asked.run)
+
+
+if __name__ == "__main__":
+    if not sys.argv[1:] or {"-h", "--help"} & set(sys.argv):
+        print(HELP, end="")
+    else:
+        attempt(main, debug="debug=true" in sys.argv)

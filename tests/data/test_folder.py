@@ -1,0 +1,324 @@
+"""A folder in ImageNet's layout, read as torchvision reads it, and cropped at random without hidden state."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from experiments import Compose
+from image_folders import write_images
+from PIL import Image
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import RandomResizedCrop, v2
+
+from ccnn.data import FolderData
+from ccnn.data.crops import IMAGENET_MEAN, IMAGENET_STD, RandomCrop, SingleCrop, _box
+from ccnn.data.image_files import find
+from ccnn.errors import UserError
+from ccnn.experiment import run as run_experiment
+
+STANDARD = {"area": [0.08, 1.0], "ratio": [0.75, 1.3333333], "flip": True}
+
+
+def data(root: Path, **changes: Any) -> FolderData:
+    arguments: dict[str, Any] = {
+        "name": "imagenet",
+        "root": str(root),
+        "channels": 3,
+        "image_size": 32,
+        "num_classes": 3,
+        "resize": None,
+        "crop": None,
+        "mean": None,
+        "std": None,
+        "batch_size": 4,
+        "eval_batch_size": 5,
+        "augmentation": STANDARD,
+        "validation_fraction": 0.25,
+        "split_seed": 0,
+        "seed": 3,
+        "num_workers": 0,
+    }
+    return FolderData(**(arguments | changes))
+
+
+def ready(root: Path, **changes: Any) -> FolderData:
+    module = data(root, **changes)
+    module.setup("fit")
+    return module
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("imagenet"))
+
+
+def batches(module: FolderData, loader: Any) -> list[tuple[Tensor, Tensor]]:
+    return [module.on_after_batch_transfer(batch, 0) for batch in loader]
+
+
+def test_files_and_labels_are_those_of_torchvision(root: Path) -> None:
+    for half in ("train", "val"):
+        ours, theirs = find(root, half, 3), ImageFolder(str(root / half))
+        assert list(zip(ours.paths, ours.labels.tolist(), strict=True)) == theirs.samples
+        assert list(ours.classes) == theirs.classes
+
+
+def test_test_images_are_prepared_as_by_torchvision(root: Path) -> None:
+    module = ready(root, resize=40)
+    prepare = v2.Compose([
+        v2.Resize(40), v2.CenterCrop(32), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+    ])  # fmt: skip
+    expected = ImageFolder(str(root / "val"), prepare)
+    images, labels = map(torch.cat, zip(*batches(module, module.test_dataloader()), strict=True))
+    torch.testing.assert_close(images, torch.stack([image for image, _ in expected]))
+    assert labels.tolist() == expected.targets
+    assert module.class_names == ("n00", "n01", "n02")
+
+
+def test_train_and_validation_share_no_image_and_leave_none_out(root: Path) -> None:
+    module = ready(root)
+    assert module.validation_set is not None
+    train, validation = (set(split.images.tolist()) for split in (module.train_set, module.validation_set))
+    assert len(validation) == 3
+    assert not train & validation
+    assert train | validation == set(range(12))
+    assert module.validation_set.images.equal(ready(root, seed=4).validation_set.images)  # type: ignore[union-attr]
+
+
+def test_the_papers_protocol_validates_on_the_test_images(root: Path) -> None:
+    module = ready(root, protocol="paper")
+    assert len(module.train_set.labels) == 12
+    (images, _), *_ = batches(module, module.val_dataloader())
+    (expected, _), *_ = batches(module, module.test_dataloader())
+    assert images.equal(expected)
+
+
+def test_an_epoch_is_the_same_with_any_number_of_workers(root: Path) -> None:
+    seen = []
+    for workers in (0, 2):
+        module = ready(root, num_workers=workers)
+        loader = module.train_dataloader()
+        seen.append([batches(module, loader) for _ in range(2)])
+    for epoch in range(2):
+        for (images, labels), (again, labels_again) in zip(seen[0][epoch], seen[1][epoch], strict=True):
+            assert images.equal(again)
+            assert labels.equal(labels_again)
+    assert not seen[0][0][0][0].equal(seen[0][1][0][0])
+
+
+def test_the_crop_of_an_image_depends_on_seed_epoch_and_file_alone(root: Path) -> None:
+    def crops(epoch: int, **changes: Any) -> dict[int, Tensor]:
+        module = ready(root, **changes)
+        images = module._training_images()
+        places = [(epoch, n, indices) for n, indices in enumerate(module._training_batches((0, 0)).batches(epoch))]
+        found: dict[int, Tensor] = {}
+        for place in places:
+            batch = images[place]
+            assert not isinstance(batch, UserError)
+            found |= dict(zip(module.train_set.images[place[2]].tolist(), batch.images, strict=True))
+        return found
+
+    base = crops(5)
+    assert len({image.numpy().tobytes() for image in base.values()}) == 9
+    whole = crops(5, batch_size=3, validation_fraction=0, num_workers=1)  # in other batches, in another order
+    assert all(base[n].equal(whole[n]) for n in base)
+    assert not any(base[n].equal(image) for n, image in crops(6).items())
+    assert not any(base[n].equal(image) for n, image in crops(5, seed=4).items() if n in base)
+
+
+def test_crops_are_distributed_like_torchvisions() -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = Image.new("RGB", (300, 200))
+    areas, ratios = (0.2, 0.9), (0.5, 2.0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        theirs = torch.tensor([RandomResizedCrop.get_params(image, areas, ratios) for _ in range(4000)]).double()
+    ours = torch.tensor([_box(300, 200, areas, ratios, generator) for _ in range(4000)]).double()
+    assert (ours.min(0).values >= 0).all()
+    assert (ours[:, 0] + ours[:, 2]).max() <= 200
+    assert (ours[:, 1] + ours[:, 3]).max() <= 300
+    torch.testing.assert_close(ours.mean(0), theirs.mean(0), rtol=0.05, atol=1.5)
+    torch.testing.assert_close(ours.std(0), theirs.std(0), rtol=0.05, atol=1.5)
+
+
+def test_a_crop_that_fits_nowhere_is_the_largest_central_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    assert _box(1000, 10, (1.0, 1.0), (0.5, 2.0), generator) == (0, 490, 10, 20)
+    assert _box(10, 1000, (1.0, 1.0), (0.5, 2.0), generator) == (490, 0, 20, 10)
+
+
+def test_without_augmentation_training_images_are_prepared_like_test_images(root: Path) -> None:
+    module = ready(root, augmentation={"area": None, "ratio": None, "flip": False}, validation_fraction=0)
+    images, labels = module.training_batch(0, 0)
+    numbers = module._training_batches((0, 0)).batches(0)[0].tolist()
+    files = ImageFolder(str(root / "train"), SingleCrop(round(32 * 256 / 224), 32))
+    torch.testing.assert_close(images, torch.stack([files[n][0] for n in numbers]))
+    assert labels.tolist() == [files[n][1] for n in numbers]
+
+
+def test_half_of_the_images_are_mirrored() -> None:
+    image = Image.new("L", (8, 8))
+    image.paste(255, (0, 0, 4, 8))
+    crop = RandomCrop([1.0, 1.0], [1.0, 1.0], flip=True)
+    flips = sum(
+        int(crop(image.convert("RGB"), 8, torch.Generator().manual_seed(seed))[0, 0, 7] == 255)
+        for seed in range(400)
+    )
+    assert 160 < flips < 240
+
+
+class Linear(pl.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3 * 32 * 32, 3)
+        nn.init.zeros_(self.layer.weight)
+        nn.init.zeros_(self.layer.bias)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        return F.cross_entropy(self.layer(batch[0].flatten(1)), batch[1])
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Nothing to learn here."""
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*many workers", "ignore:.*LeafSpec", "ignore:.*interval", "ignore:Total", "ignore:Checkpoint dir"
+)
+def test_training_resumed_in_mid_epoch_ends_with_the_same_weights(root: Path, tmp_path: Path) -> None:
+    def train(steps: int, checkpoint: Path | None = None) -> Linear:
+        model = Linear()
+        save = ModelCheckpoint(
+            tmp_path, filename="{step}", every_n_train_steps=1, save_top_k=-1, enable_version_counter=False
+        )
+        options: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+        trainer = pl.Trainer(
+            max_steps=steps, max_epochs=9, accelerator="cpu", callbacks=[save],
+            use_distributed_sampler=False, **options,
+        )  # fmt: skip
+        module = data(root, validation_fraction=0)
+        trainer.fit(model, datamodule=module, ckpt_path=checkpoint, weights_only=True)
+        return model
+
+    whole = train(8)  # three batches make an epoch: stopped within the second
+    resumed = train(8, tmp_path / "step=5.ckpt")
+    assert not whole.layer.weight.equal(torch.zeros_like(whole.layer.weight))
+    assert resumed.layer.weight.equal(whole.layer.weight)
+
+
+def test_train_py_trains_on_it(root: Path, compose: Compose, tmp_path: Path) -> None:
+    config = compose(
+        "data=imagenet", f"data.root={root}", "data.image_size=32", "data.num_classes=3", "data.batch_size=4",
+        "data.num_workers=0", "trainer=cpu", "trainer.max_epochs=1", "convert=true",
+    )  # fmt: skip
+    metrics = run_experiment(config, tmp_path / "run")
+    assert 0 <= metrics["test/error"] <= 100
+    assert metrics["data"] == "imagenet"
+    torch.use_deterministic_algorithms(False)  # the Trainer leaves it on
+
+
+def _without_val(root: Path) -> None:
+    (root / "val").rename(root / "validation")
+
+
+def _unsorted(root: Path) -> None:
+    for name in ("n00", "n01", "n02"):
+        (root / "val" / name).rename(root / name)
+    (root / "val" / "1.JPEG").write_bytes(b"")
+
+
+def _empty(root: Path) -> None:
+    for path in (root / "val" / "n01").iterdir():
+        path.unlink()
+
+
+def _other_classes(root: Path) -> None:
+    (root / "train" / "n02").rename(root / "train" / "n03")
+
+
+LAYOUTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no val": (_without_val, r"there is no folder val in it; expected images in .*val/<class folder>"),
+    "no classes": (_unsorted, r"val: holds no class folders.*sorted into such folders"),
+    "an empty class": (_empty, r"val/n01: is empty"),
+    "a text": (lambda root: (root / "val/n01/list.txt").write_text("x"), r"n01/list.txt: is no image by its name"),
+    "a folder": (lambda root: (root / "val/n01/more.jpg").mkdir(), r"n01/more.jpg: is no image"),
+    "a class too many": (lambda root: (root / "val/n07").mkdir(), r"4 class folders, data.num_classes is 3"),
+    "other classes": (_other_classes, r"train and val have other class folders: n02 is in one only"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_another_layout_is_refused(layout: str, tmp_path: Path) -> None:
+    change, message = LAYOUTS[layout]
+    change(write_images(tmp_path))
+    with pytest.raises(UserError, match=message):
+        data(tmp_path).setup("fit")
+
+
+def test_no_folder_at_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data.root: .*nowhere: there is no such folder"):
+        data(tmp_path / "nowhere").setup("test")
+
+
+def test_hidden_files_are_passed_over_and_testing_needs_no_train(tmp_path: Path) -> None:
+    write_images(tmp_path, train=0)
+    (tmp_path / "val/n01/.DS_Store").write_bytes(b"x")
+    module = data(tmp_path)
+    module.setup("test")
+    assert len(module.test_set.labels) == 6
+    with pytest.raises(UserError, match=r"train/n00: is empty"):
+        module.setup("fit")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("content", [b"no image", b"\x89PNG\r\n\x1a\n"])
+def test_a_file_that_is_no_image_is_named(workers: int, content: bytes, tmp_path: Path) -> None:
+    write_images(tmp_path)
+    for half in ("train", "val"):
+        (tmp_path / half / "n01/1.png").write_bytes(content)
+    module = ready(tmp_path, num_workers=workers, validation_fraction=0)
+    for half, loader in (("val", module.test_dataloader()), ("train", module.train_dataloader())):
+        message = _refusal(module, loader)
+        assert message.startswith(f"{tmp_path}/{half}/n01/1.png: cannot be read as an image: ")
+        assert "\n" not in message
+
+
+def _refusal(module: FolderData, loader: Any) -> str:
+    """The message alone: the exception would keep the loader's processes alive, and those of the next waiting."""
+    try:
+        batches(module, loader)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"channels": 1}, "data.channels is 1"),
+        ({"resize": 20}, "data.resize is 20, expected at least the crop of 32"),
+        ({"augmentation": {**STANDARD, "area": None}}, "both null"),
+        ({"augmentation": {**STANDARD, "area": [0.5, 1.5]}}, r"area: expected two numbers above 0, ascending, at"),
+        ({"augmentation": {**STANDARD, "ratio": [2, 1]}}, r"ratio: expected two numbers .* got \[2, 1\]"),
+        ({"augmentation": {"flip": True}}, "expected exactly"),
+        ({"std": [1.0, 0.0, 1.0]}, "data.std"),
+        ({"mean": [0.5]}, "data.mean has 1 numbers"),
+    ],
+)
+def test_wrong_arguments_are_refused(changes: dict[str, Any], message: str, root: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        data(root, **changes)
+
+
+def test_a_batch_larger_than_the_training_set_is_refused(root: Path) -> None:
+    with pytest.raises(UserError, match=r"Set data.batch_size to 9 at most"):
+        ready(root, batch_size=10)

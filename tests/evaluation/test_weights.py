@@ -1,0 +1,76 @@
+"""Runs of train.py are scored as they were trained and in other forms."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from experiments import Compose, Run
+
+from ccnn.config import validate
+from ccnn.errors import UserError
+from ccnn.evaluate_arguments import job
+from ccnn.evaluation import evaluate
+from ccnn.evaluation.weights import _without_weights
+
+
+def evaluate_run(*words: str) -> dict[str, Any]:
+    asked = job(words)
+    validate(asked.config)
+    return evaluate(asked.config, asked.folder, run=asked.run)
+
+
+def test_a_run_is_scored_as_trained_and_in_other_forms(run: Run, tmp_path: Path) -> None:
+    longer = ("++trainer.limit_train_batches=1.0", "data.batch_size=32", "callbacks.pictures=null")
+    metrics = run("convert=true", "sampling=random", "sampling.evaluation=three_quarters", *longer)
+    words = (f"run={tmp_path / 'run'}", "sampling=naive", "device=cpu", f"output={tmp_path / 'out'}")
+    result = evaluate_run(*words, "batch_size=99")
+    rows = {row["network"]: row for row in result["networks"]}
+    assert list(rows) == ["CNN", "CCNN three_quarters", "CCNN naive"]
+    assert [row["as_trained"] for row in rows.values()] == [False, True, False]
+    assert rows["CCNN three_quarters"]["top1_error"] == pytest.approx(metrics["test/error"], abs=1e-3)
+    assert rows["CCNN three_quarters"]["multiply_adds"] == metrics["multiply_adds"]
+    assert rows["CNN"]["multiply_adds"] == metrics["plain_multiply_adds"]
+    assert rows["CNN"]["top1_error"] != rows["CCNN three_quarters"]["top1_error"]
+    assert (result["weights"], result["images"], result["batch_size"]) == ("best.ckpt", 500, 99)
+    assert result["parameters"] == metrics["parameters"]
+
+
+def test_a_plain_run_is_the_plain_network_and_its_last_weights_serve_too(run: Run, tmp_path: Path) -> None:
+    metrics = run("data.validation_fraction=0", "callbacks.pictures=null")
+    result = evaluate_run(f"run={tmp_path / 'run'}", f"output={tmp_path / 'out'}", "sampling.skip_first=0")
+    assert result["weights"] == "last.ckpt"
+    assert [row["as_trained"] for row in result["networks"]] == [True, False, False]
+    assert result["networks"][0]["top1_error"] == pytest.approx(metrics["test/error"], abs=1e-3)
+
+
+def test_a_run_that_began_with_published_weights_needs_them_no_more(compose: Compose) -> None:
+    config = compose("data=imagenet", "data.num_classes=5", "model=torchvision", "model.name=googlenet")
+    assert not _without_weights(config).transform_input
+    config.model.weights = "DEFAULT"
+    assert _without_weights(config).transform_input  # what torchvision's own weights of it want of the images
+    assert config.model.weights == "DEFAULT"
+
+
+def test_a_run_that_cannot_be_used_is_explained(run: Run, tmp_path: Path) -> None:
+    run("callbacks=none")
+    folder = tmp_path / "run"
+
+    def refused(message: str, *words: str) -> None:
+        with pytest.raises(UserError, match=message):
+            evaluate_run(f"run={folder}", f"output={tmp_path / 'out'}", *words)
+        assert not (tmp_path / "out").exists()
+
+    refused("holds neither checkpoints/best.ckpt nor checkpoints/last.ckpt")
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints/last.ckpt").write_bytes(b"PK\x03\x04 and no more")
+    refused(r"last.ckpt: is cut off, damaged, or no checkpoint")
+    state = {"state_dict": {"model.weight": torch.zeros(1)}, "loops": {}, "global_step": 1}
+    torch.save(state, folder / "checkpoints/last.ckpt")
+    refused(r"last.ckpt does not fit the network of .*config.yaml, toy")
+    refused("model: cannot be changed, run=.* brings its own; leave model=toy out", "model=toy")
+    refused("seed: cannot be changed", "seed=3")
+    (folder / "config.yaml").unlink()
+    refused("has no config.yaml, so it is no run")
+    with pytest.raises(UserError, match="there is no such folder"):
+        job([f"run={tmp_path / 'nowhere'}"])

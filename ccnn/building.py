@@ -9,6 +9,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 from torch import nn
 
 import ccnn
@@ -162,6 +163,26 @@ def build_trainer(
             f"trainer.devices: expected at most {cores}, this machine's cores, got {trainer.num_devices}."
         )
     return trainer
+
+
+def check_processes(trainer: pl.Trainer, config: DictConfig, sweep: bool) -> None:
+    """Refuses ways to train in several processes that do not work.
+
+    Raises:
+        UserError: they would be copies of this one, whose results Lightning brings back in parts; or they would
+            each run the sweep that this run belongs to, since Lightning starts them with the same command.
+    """
+    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        raise UserError(
+            f"trainer.strategy: {config.trainer.get('strategy')} cannot be resumed and loses results; expected "
+            "ddp, which starts each process with a command of its own."
+        )
+    if sweep and trainer.world_size > 1:
+        raise UserError(
+            f"trainer.devices, trainer.num_nodes: a sweep runs on one device at a time, got {trainer.world_size} "
+            "processes. Type one command for each combination instead, as in: for seed in 0 1 2; do python "
+            "train.py seed=$seed trainer.devices=2 +trainer.strategy=ddp; done"
+        )
 
 
 def _purge(node: DictConfig, steps: int | None) -> dict[str, Any]:

@@ -186,7 +186,11 @@ class Classifier(pl.LightningModule):
         return F.cross_entropy(scores, labels), scores.detach()
 
     def _require_finite_loss(self) -> None:
-        if self._loss is not None and not self._loss.isfinite():
+        if self._loss is None:
+            return
+        finite = bool(self._loss.isfinite())
+        # All processes stop, or those that are left would wait for the others.
+        if not self.trainer.strategy.reduce_boolean_decision(finite, all=True):
             good = next(
                 (c.last_model_path or c.best_model_path for c in self._checkpoints() if c.best_model_path), ""
             )

@@ -1,6 +1,7 @@
 """How a command ends: where something went wrong with a message, an exit code other than 0, nothing left over."""
 
 import atexit
+import json
 import os
 import sys
 import traceback
@@ -36,7 +37,8 @@ def attempt_job(task: Callable[[], float | None], folder: Path, debug: bool) -> 
     try:
         return task()
     except Exception as error:
-        _note_failure(folder, error)
+        if not single:
+            _note_failure(folder, error)
         told = not debug and _tell(error)
         if not told and not single:
             traceback.print_exc()  # Hydra shows that of the first failing job alone
@@ -96,26 +98,36 @@ class Tidy(Callback):
 
 
 class _Summary:
-    """The table at the end of a sweep."""
+    """The table at the end of a sweep, whose jobs may have run in other processes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.process = folder, os.getpid()
+        (folder / _FAILURES).unlink(missing_ok=True)
 
     def __call__(self) -> None:
-        if os.getpid() != self.process or not _FAILURES:
+        path = self.folder / _FAILURES
+        if os.getpid() != self.process or not path.is_file():
             return
-        print(f"\n{len(_FAILURES)} jobs of the sweep failed; the same command runs them again:", file=sys.stderr)
-        for name, message in _FAILURES.items():
+        failures = dict(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+        path.unlink()
+        number = "1 job" if len(failures) == 1 else f"{len(failures)} jobs"
+        print(f"\n{number} of the sweep failed; the same command runs what failed again:", file=sys.stderr)
+        for name, message in failures.items():
             print(f"  {name}: {message}", file=sys.stderr)
 
 
-_FAILURES: dict[str, str] = {}
-"""The jobs of this process that failed, and the last line of what they said."""
+_FAILURES = "failures.jsonl"
+"""In a sweep's folder while it runs: a line for each job that failed, its name and the last line it said."""
 
 
 def _note_failure(folder: Path, error: Exception) -> None:
     message = explain(error) or f"{type(error).__name__}: {error}"
-    _FAILURES[folder.name] = (message.strip().splitlines() or [type(error).__name__])[-1]
+    line = (message.strip().splitlines() or [type(error).__name__])[-1]
+    try:
+        with (folder.parent / _FAILURES).open("a", encoding="utf-8") as file:
+            file.write(json.dumps([folder.name, line]) + "\n")
+    except OSError:
+        pass  # a full disk, most likely: what is told to the user is the first error
 
 
 def _end(code: int) -> None:

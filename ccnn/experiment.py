@@ -8,12 +8,13 @@ from time import perf_counter
 from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, read_write
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from rich.console import Console
 
-from ccnn.building import build, build_data, build_network, build_trainer, model_name, try_optimizer
+from ccnn.building import build, build_data, build_network, build_trainer, check_processes, model_name, try_optimizer
 from ccnn.checkpoints import read_checkpoint
 from ccnn.classifier import Classifier
 from ccnn.config import validate
@@ -32,7 +33,7 @@ _EXPECTED_WARNINGS = (
     "The '.*_dataloader' does not have many workers",  # batches are cut from memory: workers would only cost
     "The number of training batches .* is smaller than the logging interval",  # small data; epochs are logged
     "Total length of `list` across ranks is zero",  # no validation split, as asked for
-    r"It is recommended to use `self.log\('(lr|system/.*)', ..., sync_dist=True\)`",  # equal or local on purpose
+    r"It is recommended to use `self.log\('(lr|train/.*|system/.*)', ..., sync_dist=True\)`",  # equal, or local, on purpose
     "Experiment logs directory .* exists and is not empty",  # made by Hydra just before, or the run goes on
     "Checkpoint directory .* exists and is not empty",  # two callbacks share it
     "The dirpath has changed from",  # a run's folder may be moved
@@ -75,12 +76,12 @@ def run(config: DictConfig, folder: Path, overrides: Sequence[str] = (), sweep: 
         for message in _EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", message)
         try:
-            return _run(start, overrides)
+            return _run(start, overrides, sweep)
         finally:
             gc.collect()  # Trainer and LightningModule refer to each other; a sweep would keep all of them
 
 
-def _run(start: Start, overrides: Sequence[str]) -> dict[str, Any]:
+def _run(start: Start, overrides: Sequence[str], sweep: bool) -> dict[str, Any]:
     config, folder = start.config, start.folder
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data = build_data(config)
@@ -98,6 +99,7 @@ def _run(start: Start, overrides: Sequence[str]) -> dict[str, Any]:
     steps, curves = _progress(classifier, start.checkpoint)
     interruption = Interruption(folder)
     trainer = build_trainer(config, interruption, bool(data.val_dataloader()), steps)
+    check_processes(trainer, config, sweep)
     try_optimizer(classifier)
 
     console = Console(quiet=not trainer.is_global_zero)
@@ -105,6 +107,7 @@ def _run(start: Start, overrides: Sequence[str]) -> dict[str, Any]:
         if start.checkpoint is None:
             clear(folder)
         begin(folder, config, overrides, conversion)
+        _children_log_to(folder)
         go_on(trainer.loggers, curves)
     console.print(heading(model_name(config), config, trainer), highlight=False)
     if conversion:
@@ -121,7 +124,7 @@ def _run(start: Start, overrides: Sequence[str]) -> dict[str, Any]:
     except Interrupted as stopped:
         _note(folder, stopped)
         how = f"To go on: python train.py resume={shorter(folder)}" if stopped.saved else "Nothing was saved yet."
-        stopped.args = (f"Interrupted in epoch {trainer.current_epoch + 1}, step {trainer.global_step}. {how}",)
+        stopped.message = f"Interrupted in epoch {trainer.current_epoch + 1}, step {trainer.global_step}. {how}"
         raise
     except BaseException as error:
         if trainer.is_global_zero:
@@ -137,6 +140,14 @@ def _run(start: Start, overrides: Sequence[str]) -> dict[str, Any]:
         console.print(table(metrics))
         console.print(f"Run folder: {shorter(folder)}", soft_wrap=True, highlight=False, markup=False)
     return metrics
+
+
+def _children_log_to(folder: Path) -> None:
+    """Has the processes that a strategy starts take this folder for Hydra's, which Lightning hands to them."""
+    if HydraConfig.initialized():
+        hydra = HydraConfig.get()
+        with read_write(hydra):
+            hydra.run.dir = str(folder)
 
 
 def _train_and_test(

@@ -21,9 +21,14 @@ class Interrupted(BaseException):  # as KeyboardInterrupt, no Exception: it ends
         saved: whether the state of the training was saved.
     """
 
+    message = "Interrupted."
+
     def __init__(self, signal_number: int, saved: bool) -> None:
-        super().__init__("Interrupted.")
+        super().__init__(signal_number, saved)  # these, so that it can be pickled, as a launcher does
         self.signal_number, self.saved = signal_number, saved
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class Interruption(Callback):
@@ -68,13 +73,14 @@ class Interruption(Callback):
         """
         if trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
-        if self._asked(trainer, every=trainer.log_every_n_steps, batch_idx=batch_idx):  # type: ignore[attr-defined]
+        every: int = trainer.log_every_n_steps * trainer.accumulate_grad_batches  # type: ignore[attr-defined]
+        if self._asked(trainer, now=(batch_idx + 1) % every == 0):
             trainer.save_checkpoint(self._path)
             self._stop()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stops here if asked to in a validation; the epoch before has just been saved."""
-        if trainer.current_epoch and self._asked(trainer, every=1, batch_idx=0):
+        if trainer.current_epoch and self._asked(trainer):
             self._stop()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -87,13 +93,11 @@ class Interruption(Callback):
         """The training is over."""
         self._training = False
 
-    def _asked(self, trainer: pl.Trainer, every: int, batch_idx: int) -> bool:
+    def _asked(self, trainer: pl.Trainer, now: bool = True) -> bool:
         """All processes stop at the same batch, so they have to ask each other; now and then is enough."""
         if trainer.world_size == 1:
             return bool(self._received)
-        if batch_idx % every:
-            return False
-        return bool(trainer.strategy.reduce_boolean_decision(bool(self._received), all=False))
+        return now and bool(trainer.strategy.reduce_boolean_decision(bool(self._received), all=False))
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         again, self._received = bool(self._received), number

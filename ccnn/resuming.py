@@ -23,10 +23,10 @@ _PLACE = ("resume", "debug", "output_dir", "exclude", "sweep", "trainer.accelera
           "data.num_workers")  # fmt: skip
 """Where and how a run is carried out, not what it is: these may differ when it goes on."""
 
-_FOLDER = "CCNN_RUN_FOLDER"
-"""Tells the processes that a strategy starts which folder the first one chose."""
+_FOLDER, _CHECKPOINT = "CCNN_RUN_FOLDER", "CCNN_RUN_CHECKPOINT"
+"""Tell the processes that a strategy starts what the first one chose."""
 
-_KEPT = ("train.log", "multirun.yaml", "config.yaml", "overrides.yaml")
+_KEPT = ("multirun.yaml", "config.yaml", "overrides.yaml")
 
 
 @dataclass(frozen=True)
@@ -61,21 +61,20 @@ def find_start(config: DictConfig, folder: Path, overrides: Sequence[str], sweep
     Raises:
         UserError: there is no such run, it is another one, or it is running.
     """
-    if _FOLDER in os.environ and (_get_rank() or 0) > 0:
-        folder = Path(os.environ[_FOLDER])
-        resuming = (folder / "config.yaml").exists() and config.resume is not None
-        return Start(folder, config, latest_checkpoint(folder)[0] if resuming else None)
+    if _FOLDER in os.environ and _get_rank():
+        folder, checkpoint = Path(os.environ[_FOLDER]), os.environ[_CHECKPOINT]
+        return Start(folder, _saved(folder), Path(checkpoint) if checkpoint else None)
     start = _find(config, folder, overrides, sweep)
-    os.environ[_FOLDER] = str(start.folder)
+    os.environ[_FOLDER], os.environ[_CHECKPOINT] = str(start.folder), str(start.checkpoint or "")
     return start
 
 
 def clear(folder: Path) -> None:
-    """Removes what an earlier attempt at a run left, all but Hydra's log and what says which run it is."""
+    """Removes what an earlier attempt at a run left, all but Hydra's logs and what says which run it is."""
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name not in _KEPT:
+        elif path.name not in _KEPT and path.suffix != ".log":
             path.unlink()
 
 
@@ -108,7 +107,7 @@ def _go_on(config: DictConfig, folder: Path, again: bool) -> Start:
     if (folder / "metrics.json").exists():
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         return Start(folder, config, metrics=metrics, said=f"{shorter(folder)}: is finished already.")
-    if status["state"] == RUNNING:
+    if status["state"] == RUNNING and not _get_rank():  # or it is the first process of this very run
         raise UserError(
             f"{folder}: is running, as process {status.get('process')} of {status.get('host')}. If it is not, "
             f"delete {folder / 'status.json'}."

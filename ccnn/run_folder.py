@@ -48,7 +48,7 @@ def discard(folder: Path) -> None:
     """Removes what Hydra made for a run that never began; a folder that holds anything else stays."""
     if (folder / "config.yaml").exists() or not folder.is_dir():
         return
-    if all(path.name in ("train.log", "multirun.yaml") for path in folder.iterdir()):
+    if all(path.suffix == ".log" or path.name == "multirun.yaml" for path in folder.iterdir()):
         for path in folder.iterdir():
             path.unlink()
         folder.rmdir()

@@ -23,6 +23,9 @@ quick: .venv/installed
 	  $(BIN)/python train.py -m experiment=$${table}_quick && \
 	  $(BIN)/python scripts/report.py outputs/sweeps/$${table}_quick --output outputs/reports/$$table || exit 1; \
 	done
+	$(BIN)/python scripts/evaluate.py run=outputs/sweeps/table8_quick/digits_toy_cnn_seed0_data.augment-none \
+	  sampling=naive,lattice,complete output=outputs/reports/table2
+	$(BIN)/python train.py -m experiment=table3_quick
 
 figures: .venv/installed
 	$(BIN)/python scripts/figures.py

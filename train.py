@@ -28,6 +28,11 @@ def job(config: DictConfig) -> float | None:
 
             measure_job(config, folder)
             return None
+        if config.task == "evaluate":
+            from ccnn.evaluation.run import evaluate
+
+            evaluate(config, folder, launch.overrides.task)
+            return None
         from ccnn.experiment import run  # takes seconds to import, so only for a valid configuration
 
         metrics = run(config, folder, launch.overrides.task, sweep=launch.mode is RunMode.MULTIRUN)

@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,14 +13,16 @@ from experiments import Compose, randomised
 from image_folders import write_images
 from omegaconf import DictConfig
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 from torchvision.datasets import ImageFolder
 
 import ccnn
 import ccnn.data.folder
+import ccnn.evaluation.run
 from ccnn.data.image_files import read
 from ccnn.errors import UserError
 from ccnn.evaluation import evaluate
+from ccnn.evaluation.scoring import score
 from ccnn.samplers import Sampling
 
 CLASSES, RESIZE, CROP = 7, 54, 48
@@ -116,6 +119,25 @@ def test_every_image_is_loaded_once(small: Small, tmp_path: Path, monkeypatch: p
     result = evaluate(small("evaluation.limit=7"), tmp_path / "some")
     assert sorted(Path(path).parent.name for path in loaded) == [f"n{label:02}" for label in range(CLASSES)]
     assert (result["images"], result["test_images"]) == (7, 21)
+
+
+def test_networks_see_what_their_weights_want_unless_told_otherwise(
+    small: Small, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Tensor] = []
+
+    def watched(networks: Any, batches: Any, *rest: Any) -> Any:
+        shown = list(batches)
+        seen.extend(images for images, _ in shown)
+        return score(networks, shown, *rest)
+
+    monkeypatch.setattr(ccnn.evaluation.run, "score", watched)
+    config = small("data.resize=null", "data.crop=null", "data.image_size=32", "evaluation.limit=2",
+                   "evaluation.samplings=[traditional]")  # fmt: skip
+    result = evaluate(config, tmp_path / "out")
+    files = ImageFolder(str(place / "imagenet/val"), torchvision.models.ResNet18_Weights.DEFAULT.transforms())
+    assert torch.cat(seen).equal(torch.stack([files[0][0], files[10][0]]))
+    assert result["input_size"] == [3, 224, 224]
 
 
 def test_borders_multiply_and_shared_keys_apply_to_all_methods(small: Small, tmp_path: Path) -> None:

@@ -31,6 +31,9 @@ def job(config: DictConfig) -> float | None:
         if config.task == "evaluate":
             from ccnn.evaluation.run import evaluate
 
+            if launch.mode is RunMode.MULTIRUN and (folder / "evaluation.json").exists():
+                print(f"{folder}: is finished already.")
+                return None
             evaluate(config, folder, launch.overrides.task)
             return None
         from ccnn.experiment import run  # takes seconds to import, so only for a valid configuration

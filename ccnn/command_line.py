@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import logging
 import os
 import sys
 import traceback
@@ -47,6 +48,8 @@ def attempt_job(task: Callable[[], float | None], folder: Path, debug: bool) -> 
         raise
     finally:
         discard(folder)
+        if not folder.exists():
+            _log_no_more_to(folder)
 
 
 def attempt(task: Callable[[], object], debug: bool) -> None:
@@ -128,6 +131,13 @@ def _note_failure(folder: Path, error: Exception) -> None:
             file.write(json.dumps([folder.name, line]) + "\n")
     except OSError:
         pass  # a full disk, most likely: what is told to the user is the first error
+
+
+def _log_no_more_to(folder: Path) -> None:
+    """Takes away the log file in a folder that is gone: a launcher may still want to write to it."""
+    for handler in list(logging.root.handlers):
+        if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename).is_relative_to(folder.resolve()):
+            logging.root.removeHandler(handler)
 
 
 def _end(code: int) -> None:

@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
@@ -30,6 +32,24 @@ def signal_at(step: int, number: int = 0) -> tuple[str, ...]:
     """The overrides that have a run stopped in a batch, counted from 0; by no signal at all without a number."""
     node = {"_target_": "experiments.SignalAt", "step": step, "number": int(number)}
     return tuple(f"+callbacks.stop.{name}={value}" for name, value in node.items())
+
+
+class Witness(Callback):
+    """Writes down what one of several processes saw and drew, and what it ended with."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder, self.seen = Path(folder), dict[str, Any]()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        draws = [module.draws.last for module in pl_module.modules() if getattr(module, "draws", None) is not None]
+        step = {"images": batch[0].clone(), "labels": batch[1], "drawn": str(draws)}
+        self.seen[f"{trainer.current_epoch}.{batch_idx}"] = step
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trained = {name: value for name, value in pl_module.named_parameters()}
+        torch.save({"steps": self.seen, "trained": trained}, self.folder / f"rank{trainer.global_rank}.pt")
 
 
 class NanAt(nn.Module):

@@ -1,0 +1,128 @@
+"""Sweeps that are left alone: what fails is told, what is missing is finished by the same command."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from signal import SIGKILL
+from time import monotonic, sleep
+
+import pytest
+from processes import Nursery
+from run_results import metrics, status
+
+pytestmark = pytest.mark.slow
+
+TINY = ("-m", "trainer=cpu", "trainer.max_epochs=2", "+trainer.limit_train_batches=4", "callbacks.pictures=null",
+        "sweep=s")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    with Nursery() as nursery:
+        yield nursery
+
+
+def folders(folder: Path) -> dict[str, Path]:
+    """The runs of the sweep by their seed."""
+    found = [path for path in (folder / "outputs/sweeps/s").iterdir() if path.is_dir() and path.name[0] != "."]
+    return {re.findall(r"seed(\d+)", path.name)[0]: path for path in found}
+
+
+def times(run: Path) -> dict[str, int]:
+    """When each file was last written; a launcher may write to the log of a run that is finished."""
+    return {path.name: path.stat().st_mtime_ns for path in run.rglob("*") if path.suffix != ".log"}
+
+
+def test_what_fails_is_told_at_the_end_and_run_again(nursery: Nursery, tmp_path: Path) -> None:
+    # Diverges at once with one learning rate; the other value is refused before the training.
+    arguments = (*TINY, "seed=0,1", "optimizer.lr=1e30,-1,0.1", "trainer.log_every_n_steps=1")
+    command = nursery.train(tmp_path, *arguments)
+    assert command.code == 1
+    assert "Traceback" not in command.out + command.err
+    told = command.err[command.err.index("4 jobs of the sweep failed") :]
+    assert len(re.findall("  digits_toy_cnn_seed[01]_.*: Training diverged: the loss is nan at step", told)) == 2
+    assert len(re.findall("  digits_toy_cnn_seed[01]_.*: optimizer.lr: expected a number > 0, got -1", told)) == 2
+    runs = sorted(path for path in (tmp_path / "outputs/sweeps/s").iterdir() if path.is_dir())
+    states = [status(run)["state"] for run in runs]
+    assert sorted(states) == ["failed", "failed", "finished", "finished"]
+    assert not (tmp_path / "outputs/sweeps/s/failures.jsonl").exists()
+
+    before = {run: times(run) for run in runs if status(run)["state"] == "finished"}
+    failed_at = {run: status(run)["process"] for run in runs if status(run)["state"] == "failed"}
+    again = nursery.train(tmp_path, *arguments)
+    assert again.code == 1
+    assert again.out.count("is finished already") == 2
+    assert again.out.count("failed before, begins anew") == 2
+    assert all(times(run) == known for run, known in before.items())
+    assert all(status(run)["process"] != process for run, process in failed_at.items())
+
+
+def test_a_killed_sweep_goes_on_where_it_was(nursery: Nursery, tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    arguments = (*TINY, "seed=0,1,2", "convert=true", "sampling=random", "trainer.max_epochs=4")
+    for folder in (whole, broken):
+        folder.mkdir()
+    assert nursery.train(whole, *arguments).code == 0
+    command = nursery.start(broken, *arguments)
+    end = monotonic() + 60
+    while monotonic() < end and not list(broken.glob("outputs/sweeps/s/*seed1*/checkpoints/last.ckpt")):
+        sleep(0.01)
+    command.signal(SIGKILL)
+    assert command.wait().code == -SIGKILL
+    assert sorted(folders(broken)) == ["0", "1"]
+    finished = times(folders(broken)["0"])
+    again = nursery.train(broken, *arguments)
+    assert again.code == 0, again.err
+    assert "is finished already" in again.out
+    assert "goes on from last.ckpt" in again.out
+    assert times(folders(broken)["0"]) == finished
+    assert sorted(folders(broken)) == ["0", "1", "2"]
+    for seed, run in folders(whole).items():
+        assert metrics(folders(broken)[seed]) == metrics(run)
+
+
+def test_combinations_can_be_left_out(nursery: Nursery, tmp_path: Path) -> None:
+    command = nursery.train(
+        tmp_path, *TINY, "model=toy,vgg11_bn", "seed=0,1", "exclude=[{model: vgg11_bn},{model: toy, seed: 1}]",
+        "trainer.max_epochs=1",
+    )  # fmt: skip
+    assert command.code == 0, command.err
+    assert command.out.count("Left out of the sweep: ") == 3
+    assert sorted(folders(tmp_path)) == ["0"]
+
+
+def test_runs_that_differ_in_anything_have_folders_of_their_own(nursery: Nursery, tmp_path: Path) -> None:
+    command = nursery.train(
+        tmp_path, *TINY, "trainer.max_epochs=1", "data.mean=[0.3],[0.31]", "optimizer.lr=0.1,0.10000001",
+        "+trainer.gradient_clip_val=1,2",
+    )  # fmt: skip
+    assert command.code == 0, command.err
+    runs = [path for path in (tmp_path / "outputs/sweeps/s").iterdir() if path.is_dir()]
+    assert len(runs) == 8
+    overrides = {(run / "overrides.yaml").read_text() for run in runs}
+    assert len(overrides) == 8
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_other_launchers_do_the_same(launcher: str, nursery: Nursery, tmp_path: Path) -> None:
+    pytest.importorskip(f"hydra_plugins.hydra_{launcher.removesuffix('_local')}_launcher")
+    arguments = (*TINY, "trainer.max_epochs=1", "seed=0,-1,1", f"hydra/launcher={launcher}")
+    arguments += ("hydra.launcher.n_jobs=1",) if launcher == "joblib" else ("hydra.launcher.timeout_min=5",)
+    command = nursery.train(tmp_path, *arguments)
+    assert command.code == 1
+    assert "Traceback" not in command.out + command.err
+    assert "1 job of the sweep failed" in command.err
+    assert re.search(r"seed-1_.*: seed: expected an integer from 0 to 4294967295, got -1", command.err)
+    runs = folders(tmp_path)
+    assert [status(runs[seed])["state"] for seed in ("0", "1")] == ["finished", "finished"]
+    known = {seed: times(run) for seed, run in runs.items()}
+    assert nursery.train(tmp_path, *arguments).code == 1
+    assert {seed: times(run) for seed, run in folders(tmp_path).items()} == known
+
+
+def test_a_sweep_in_several_processes_is_refused_at_once(nursery: Nursery, tmp_path: Path) -> None:
+    command = nursery.train(tmp_path, *TINY, "seed=0,1", "trainer.devices=2", "+trainer.strategy=ddp")
+    assert command.code == 1
+    assert command.err.count("Error: trainer.devices, trainer.num_nodes: a sweep runs on one device at a time") == 2
+    assert "for seed in 0 1 2; do python train.py" in command.err
+    assert not (tmp_path / "outputs/sweeps/s").exists()

@@ -178,7 +178,9 @@ def check_processes(trainer: pl.Trainer, config: DictConfig, sweep: bool) -> Non
             "ddp, which starts each process with a command of its own."
         )
     if config.trainer.get("sync_batchnorm") and trainer.strategy.root_device.type == "cpu":
-        raise UserError("trainer.sync_batchnorm: expected false, since torch's SyncBatchNorm needs GPUs, got true.")
+        raise UserError(
+            "trainer.sync_batchnorm: expected false, since torch's SyncBatchNorm needs GPUs, got true."
+        )
     if sweep and trainer.world_size > 1:
         raise UserError(
             f"trainer.devices, trainer.num_nodes: a sweep runs on one device at a time, got {trainer.world_size} "

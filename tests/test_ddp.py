@@ -84,7 +84,7 @@ def test_processes_augment_the_same_image_differently(compose: Compose, monkeypa
     data = build_data(compose(*PAIR))
     batches = []
     for rank in (0, 1):
-        monkeypatch.setattr(type(data), "_rank", property(lambda _, rank=rank: rank))
+        monkeypatch.setattr(type(data), "_rank", rank)
         batches.append(data.on_after_batch_transfer(ccnn_batch(data), 0)[0])
     assert not torch.equal(*batches)
 
@@ -92,7 +92,8 @@ def test_processes_augment_the_same_image_differently(compose: Compose, monkeypa
 def ccnn_batch(data: Any) -> Any:
     from ccnn.data.loaders import TrainingBatch
 
-    return TrainingBatch(*data.train_set.select(torch.arange(8)), epoch=0, batch=0)
+    images, labels = data.train_set.select(torch.arange(8))
+    return TrainingBatch(images, labels, epoch=0, batch=0)
 
 
 def test_training_metrics_are_those_of_all_images(pair: tuple[Path, list[Any]]) -> None:

@@ -123,7 +123,7 @@ class Classifier(pl.LightningModule):
             self._require_finite_loss()
         if logs:  # by ourselves: Lightning would do so after the checkpoint of an interrupted run
             for logger in self.trainer.loggers:
-                row = {"train/loss_step": self._loss.item(), "epoch": float(self.current_epoch)}
+                row = {"train/loss_step": self._loss.item(), "epoch": self.current_epoch}
                 logger.log_metrics(row, step=step)
         return loss
 
@@ -141,7 +141,7 @@ class Classifier(pl.LightningModule):
         self.log_dict(values, logger=False, sync_dist=False)
         known = self.trainer.callback_metrics
         values |= {name: known[name] for name in known if name.startswith("system/")}
-        row = {name: float(value) for name, value in values.items()} | {"epoch": float(self.current_epoch)}
+        row = {name: float(value) for name, value in values.items()} | {"epoch": self.current_epoch}
         for logger in self.trainer.loggers:
             logger.log_metrics(row, step=self.global_step - 1)
         flush(self.trainer.loggers)

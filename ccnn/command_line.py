@@ -4,6 +4,7 @@ import atexit
 import json
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from ccnn.errors import UserError
+from ccnn.errors import choices as known
 from ccnn.explain import explain
 from ccnn.run_folder import discard
 
@@ -60,6 +63,8 @@ def attempt(task: Callable[[], object], debug: bool) -> None:
         Exception: any other failure of `task`; with `debug` every failure.
     """
     try:
+        if any(re.match(r"\+?experiment=.*,", word) for word in sys.argv[1:]):
+            raise UserError("experiment: a sweep has one of them, with axes of its own; run one after the other.")
         task()
     except KeyboardInterrupt:
         _end(130)
@@ -79,6 +84,9 @@ def left_out(config: DictConfig) -> bool:
     choices = HydraConfig.get().runtime.choices
     combinations: Any = OmegaConf.to_container(config.exclude)
     for combination in combinations:
+        for key in combination:
+            if key not in choices and OmegaConf.select(config, str(key)) is None:
+                raise UserError(f"exclude: there is no group or key {key!r}; {known(str(key), choices)}")
         if all(_chosen(config, choices, key) == value for key, value in combination.items()):
             said = ", ".join(f"{key}={value}" for key, value in combination.items())
             print(f"Left out of the sweep: {said}")

@@ -1,5 +1,6 @@
 """What a valid configuration looks like, checked before torch is even imported."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
@@ -13,12 +14,19 @@ from ccnn.annotations import Bound, mismatch
 from ccnn.errors import UserError, choices
 from ccnn.samplers import METHODS
 
+
+def is_folder_name(value: str) -> bool:
+    """Whether a text names a folder in outputs/sweeps, and none elsewhere."""
+    return re.fullmatch(r"\w[\w.+-]*", value, re.ASCII) is not None
+
+
 _Count = Annotated[int, Bound("≥ 1", lambda value: value >= 1)]
 _Index = Annotated[int, Bound("≥ 0", lambda value: value >= 0)]
 _Seed = Annotated[int, Bound("from 0 to 4294967295", lambda value: 0 <= value < 2**32)]
 _Positive = Annotated[float, Bound("> 0", lambda value: value > 0 and isfinite(value))]
 _NotNegative = Annotated[float, Bound("≥ 0", lambda value: value >= 0 and isfinite(value))]
 _BelowOne = Annotated[float, Bound("in [0, 1)", lambda value: 0 <= value < 1)]
+_Folder = Annotated[str, Bound("that is a folder's name: letters, digits, - _ .", is_folder_name)]
 _Classes = Annotated[int, Bound("≥ 2", lambda value: value >= 2)]
 
 
@@ -101,7 +109,7 @@ class Config:
     compile: bool
     checkpointing: bool
     resume: str | None
-    sweep: str
+    sweep: _Folder
     exclude: list
     seed: _Seed
     debug: bool

@@ -18,9 +18,9 @@ from ccnn.errors import UserError
 from ccnn.result_table import shorter
 from ccnn.status import RUNNING, read_status
 
-_PLACE = ("resume", "debug", "output_dir", "exclude", "sweep", "trainer.accelerator", "trainer.devices",
-          "trainer.num_nodes", "trainer.strategy", "trainer.default_root_dir", "data.root", "data.download",
-          "data.num_workers")  # fmt: skip
+_PLACE = ("resume", "debug", "output_dir", "exclude", "sweep", "evaluation", "trainer.accelerator",
+          "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.default_root_dir", "data.root",
+          "data.download", "data.num_workers")  # fmt: skip
 """Where and how a run is carried out, not what it is: these may differ when it goes on."""
 
 _FOLDER, _CHECKPOINT = "CCNN_RUN_FOLDER", "CCNN_RUN_CHECKPOINT"
@@ -86,10 +86,13 @@ def _find(config: DictConfig, folder: Path, overrides: Sequence[str], sweep: boo
         for key in _PLACE:
             if any(override.lstrip("+").partition("=")[0] == key for override in overrides):
                 OmegaConf.update(saved, key, OmegaConf.select(config, key), force_add=True)
+        for group in config:  # of a younger program; the run goes on with its default
+            if group not in saved:
+                OmegaConf.update(saved, str(group), config[group], force_add=True)
         OmegaConf.update(saved, "resume", config.resume)
         return _go_on(saved, folder, again=False)
     if config.resume == "auto" and not sweep:
-        folder = _unfinished(config, folder) or folder
+        folder = _newest(config, folder) or folder
     if not (folder / "config.yaml").exists():
         return Start(folder, config)
     if not (sweep or config.resume == "auto"):
@@ -149,6 +152,8 @@ def _same(saved: DictConfig, config: DictConfig, folder: Path, typed: Sequence[s
     for key in sorted(old.keys() | new.keys()):
         if key.startswith(_PLACE) or old.get(key) == new.get(key):
             continue
+        if key.partition(".")[0] not in saved:  # a younger program's
+            continue
         if any(key == name or key.startswith(f"{name}.") for name in typed):
             raise UserError(
                 f"{folder}: is the run of another configuration: {key} is {old.get(key)!r} there, now "
@@ -164,12 +169,13 @@ def _comparable(config: DictConfig) -> dict[str, Any]:
     return dict(relocated(flat, str(flat.get("output_dir")), "the run's folder"))
 
 
-def _unfinished(config: DictConfig, folder: Path) -> Path | None:
-    """The newest unfinished run of the same command: its folder has the same name but for the time."""
+def _newest(config: DictConfig, folder: Path) -> Path | None:
+    """The newest unfinished run of the same command, or else the newest: the folder's name differs in its time."""
     name = folder.name.rpartition("_")[0].rpartition("_")[0]
     runs = sorted(folder.parent.glob(f"{name}_*"), reverse=True) if name else []
+    runs.sort(key=lambda run: (run / "metrics.json").exists())
     for run in runs:
-        if run == folder or (run / "metrics.json").exists() or not (run / "config.yaml").exists():
+        if run == folder or not (run / "config.yaml").exists():
             continue
         try:
             _same(_saved(run), config, run)

@@ -1,5 +1,6 @@
 """Writes docs/cost.md: what each cell of the paper's tables costs to train, estimated from multiply-adds."""
 
+import argparse
 from pathlib import Path
 
 import torch
@@ -33,6 +34,7 @@ networks and DenseNet-BC-40.
 
 def main() -> None:
     """Counts every cell and writes the page."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     lines, total = [], {}
     for name, table in TABLES.items():
         for model in table.errors:

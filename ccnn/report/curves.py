@@ -71,7 +71,7 @@ def read_curves(run: Run, problems: list[str]) -> dict[str, Curve]:
             for line in csv.DictReader(file):
                 for name in _STYLES:
                     if text := line.get(name):
-                        value, epoch = float(text), int(line["epoch"]) + 1
+                        value, epoch = float(text), round(float(line["epoch"])) + 1
                         if isfinite(value):
                             curves.setdefault(name, {})[epoch] = value
     except FileNotFoundError:

@@ -12,6 +12,7 @@ import yaml  # type: ignore[import-untyped]
 from ccnn.errors import UserError
 from ccnn.report.reading import NotARunError, build
 from ccnn.report.runs import Run
+from ccnn.status import RUNNING, read_status
 
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is ten times faster
 _MARKS = ("metrics.json", "status.json", "config.yaml")
@@ -57,6 +58,8 @@ def read(folder: Path, problems: list[str]) -> Run | None:
         return None  # it finished, but how well is lost
     config = _load(folder / "config.yaml", lambda text: yaml.load(text, Loader=_YAML), problems)
     status = _load(folder / "status.json", json.loads, problems) or {}
+    if isinstance(status, dict) and status.get("state") == RUNNING:
+        status = read_status(folder)  # whose process may be gone
     environment = _load(folder / "environment.json", json.loads, problems) or {}
     overrides = _load(folder / "overrides.yaml", lambda text: yaml.load(text, Loader=_YAML), problems, list) or []
     try:

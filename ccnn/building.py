@@ -16,6 +16,7 @@ import ccnn
 from ccnn.callbacks import CompileTime
 from ccnn.checkpoints import AtomicCheckpointIO
 from ccnn.classifier import LOGGED, Classifier
+from ccnn.data import InMemoryData
 from ccnn.dry_run import InputSize, gist, outputs, skeleton
 from ccnn.errors import UserError, choices
 from ccnn.interruption import Interruption
@@ -40,7 +41,8 @@ def build(config: DictConfig, key: str, **arguments: Any) -> Any:
             raise cause from None
         if isinstance(cause, ValueError) and str(cause).startswith(f"{key}."):
             raise UserError(str(cause)) from error
-        raise UserError(f"{key}: {cause or error} (debug=true shows where)") from error
+        where = config._get_full_key(key)
+        raise UserError(f"{where}: {cause or error} (debug=true shows where)") from error
 
 
 def model_name(config: DictConfig) -> str:
@@ -165,13 +167,15 @@ def build_trainer(
     return trainer
 
 
-def check_processes(trainer: pl.Trainer, config: DictConfig, sweep: bool) -> None:
+def check_processes(trainer: pl.Trainer, config: DictConfig, data: pl.LightningDataModule, sweep: bool) -> None:
     """Refuses ways to train in several processes that do not work.
 
     Raises:
-        UserError: they would be copies of this one, whose results Lightning brings back in parts; or they would
+        UserError: there are fewer images than they need; they would be copies of this one, whose results Lightning brings back in parts; or they would
             each run the sweep that this run belongs to, since Lightning starts them with the same command.
     """
+    if isinstance(data, InMemoryData):
+        data.check_batch_size(trainer.world_size)
     if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
         raise UserError(
             f"trainer.strategy: {config.trainer.get('strategy')} cannot be resumed and loses results; expected "
@@ -185,7 +189,7 @@ def check_processes(trainer: pl.Trainer, config: DictConfig, sweep: bool) -> Non
         raise UserError(
             f"trainer.devices, trainer.num_nodes: a sweep runs on one device at a time, got {trainer.world_size} "
             "processes. Type one command for each combination instead, as in: for seed in 0 1 2; do python "
-            "train.py seed=$seed trainer.devices=2 +trainer.strategy=ddp; done"
+            "train.py seed=$seed trainer.devices=2 trainer.strategy=ddp; done"
         )
 
 

@@ -76,6 +76,8 @@ class Trainer:
 
     max_epochs: _Count
     log_every_n_steps: _Count
+    num_nodes: _Count
+    strategy: str
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,8 @@ def validate(config: DictConfig) -> None:
         UserError: one line for each mistake found.
     """
     problems = _augmentation(config) or _unresolved(config)
-    problems = problems or _not_nodes(config) + _no_targets(config) + _no_result(config)
+    problems = problems or _not_nodes(config) + _no_targets(config) + _no_result(config) + _devices(config)
+    problems = problems or _exclude(config)
     problems = problems or _unknown(config) + _section(config, Config, "", referring=False)
     problems = problems or _section(config, Config, "", referring=True) or _samplings(config)
     if problems:
@@ -185,6 +188,45 @@ def _no_result(config: DictConfig) -> list[str]:
     for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
         if trainer.get(key) == 0:
             problems.append(f"trainer.{key}: expected more than 0, or the run has no result, got 0.")
+    if trainer.get("val_check_interval") not in (None, 1.0):
+        problems.append(
+            "trainer.val_check_interval: expected none, a run is validated at the end of each epoch, got "
+            f"{trainer.val_check_interval}."
+        )
+    accumulated = trainer.get("accumulate_grad_batches")
+    if isinstance(accumulated, int) and accumulated < 1:
+        problems.append(f"trainer.accumulate_grad_batches: expected an integer ≥ 1, got {accumulated}.")
+    return problems
+
+
+def _devices(config: DictConfig) -> list[str]:
+    """Lightning says what is wrong with them, but neither where nor what it got."""
+    devices = _plain(config.trainer.get("devices", 1))
+    if isinstance(devices, str):
+        good = devices == "auto" or all(part.strip().isdigit() for part in devices.split(","))
+    elif isinstance(devices, list):
+        good = bool(devices) and all(type(device) is int and device >= 0 for device in devices)
+    else:
+        good = type(devices) is int and (devices >= 1 or devices == -1)
+    expected = "expected a number ≥ 1, a list of the devices' numbers, or auto for all there are"
+    return [] if good else [f"trainer.devices: {expected}, got {devices!r}."]
+
+
+def _exclude(config: DictConfig) -> list[str]:
+    """Combinations are mappings from groups or keys to values."""
+    problems = []
+    combinations = _plain(config.get("exclude"))
+    for place, combination in enumerate(combinations if isinstance(combinations, list) else ()):
+        if not isinstance(combination, dict) or not combination:
+            problems.append(
+                f"exclude[{place}]: expected a combination such as {{model: toy, seed: 1}}, got {combination!r}."
+            )
+            continue
+        for key in map(str, combination):
+            parent, _, name = key.rpartition(".")
+            siblings = OmegaConf.select(config, parent) if parent else config
+            if key != "experiment" and not (isinstance(siblings, DictConfig) and name in siblings):
+                problems.append(f"exclude[{place}].{key}: there is no such key; {choices(key, map(str, config))}")
     return problems
 
 

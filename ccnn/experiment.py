@@ -70,6 +70,7 @@ def run(config: DictConfig, folder: Path, overrides: Sequence[str] = (), sweep: 
     """
     if config.get("output_dir") is not None:
         raise UserError("output_dir: is filled in by the program; choose the folder with hydra.run.dir=…")
+    validate(config)
     config = config.copy()
     OmegaConf.update(config, "output_dir", str(folder))
     start = find_start(config, folder, overrides, sweep)
@@ -107,7 +108,7 @@ def _run(start: Start, overrides: Sequence[str], sweep: bool) -> dict[str, Any]:
     steps, curves = _progress(classifier, start.checkpoint)
     interruption = Interruption(folder)
     trainer = build_trainer(config, interruption, bool(data.val_dataloader()), steps)
-    check_processes(trainer, config, sweep)
+    check_processes(trainer, config, data, sweep)
     try_optimizer(classifier)
 
     console = Console(quiet=not trainer.is_global_zero)

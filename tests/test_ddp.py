@@ -19,7 +19,7 @@ from ccnn.errors import UserError
 
 pytestmark = pytest.mark.slow
 
-PAIR = ("trainer=cpu", "trainer.devices=2", "+trainer.strategy=ddp", "data.batch_size=32", "convert=true",
+PAIR = ("trainer=cpu", "trainer.devices=2", "trainer.strategy=ddp", "data.batch_size=32", "convert=true",
         "sampling=random", "trainer.max_epochs=3", "+trainer.limit_train_batches=6", "trainer.log_every_n_steps=2",
         "callbacks.pictures=null")  # fmt: skip
 
@@ -147,9 +147,9 @@ def test_synchronised_batch_norm_keeps_a_converted_network(compose: Compose) -> 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["+trainer.strategy=ddp_spawn"], "trainer.strategy: ddp_spawn .*expected ddp"),
-        (["+trainer.strategy=ddp_fork"], "trainer.strategy: ddp_fork .*expected ddp"),
-        (["+trainer.strategy=ddp", "+trainer.sync_batchnorm=true"], "trainer.sync_batchnorm: .*needs GPUs"),
+        (["trainer.strategy=ddp_spawn"], "trainer.strategy: ddp_spawn .*expected ddp"),
+        (["trainer.strategy=ddp_fork"], "trainer.strategy: ddp_fork .*expected ddp"),
+        (["trainer.strategy=ddp", "+trainer.sync_batchnorm=true"], "trainer.sync_batchnorm: .*needs GPUs"),
         (["trainer.devices=999"], "trainer.devices: expected at most .*this machine's cores, got 999"),
     ],
 )

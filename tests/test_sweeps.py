@@ -121,7 +121,7 @@ def test_other_launchers_do_the_same(launcher: str, nursery: Nursery, tmp_path: 
 
 
 def test_a_sweep_in_several_processes_is_refused_at_once(nursery: Nursery, tmp_path: Path) -> None:
-    command = nursery.train(tmp_path, *TINY, "seed=0,1", "trainer.devices=2", "+trainer.strategy=ddp")
+    command = nursery.train(tmp_path, *TINY, "seed=0,1", "trainer.devices=2", "trainer.strategy=ddp")
     assert command.code == 1
     assert (
         command.err.count("Error: trainer.devices, trainer.num_nodes: a sweep runs on one device at a time") == 2

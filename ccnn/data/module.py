@@ -110,16 +110,20 @@ class InMemoryData(pl.LightningDataModule):
         paper = self._protocol == "paper"
         self._train, self._validation = (train, test) if paper else self._split_off_validation(train)
         self._test = test
-        self._check_batch_size()
+        self.check_batch_size(self._world_size)
 
-    def _check_batch_size(self) -> None:
-        """Once the data is read, and again when the number of processes is known."""
+    def check_batch_size(self, processes: int) -> None:
+        """Once the data is read, and again when the number of processes is known.
+
+        Raises:
+            UserError: a batch is larger than what a process has.
+        """
         images = len(self.train_set.labels)
-        per_process = -(-images // self._world_size)
+        per_process = -(-images // processes)
         if self._batch_size > per_process:
             raise UserError(
                 f"data.batch_size is {self._batch_size}, but each process has {per_process} training images "
-                f"({images} without the validation set, processes: {self._world_size}). "
+                f"({images} without the validation set, processes: {processes}). "
                 f"Set data.batch_size to {per_process} at most."
             )
 
@@ -141,7 +145,7 @@ class InMemoryData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Training batches from where the trainer stands: the beginning, or where a resumed run stopped."""
-        self._check_batch_size()
+        self.check_batch_size(self._world_size)
         return training_loader(self.train_set, self._training_batches(self._start()), self._num_workers, self._pin)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:

@@ -171,8 +171,9 @@ def check_processes(trainer: pl.Trainer, config: DictConfig, data: pl.LightningD
     """Refuses ways to train in several processes that do not work.
 
     Raises:
-        UserError: there are fewer images than they need; they would be copies of this one, whose results Lightning brings back in parts; or they would
-            each run the sweep that this run belongs to, since Lightning starts them with the same command.
+        UserError: there are fewer images than they need; they would be copies of this one, whose results
+            Lightning brings back in parts; or they would each run the sweep that this run belongs to, since
+            Lightning starts them with the same command.
     """
     if isinstance(data, InMemoryData):
         data.check_batch_size(trainer.world_size)

@@ -17,7 +17,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ccnn.errors import UserError
-from ccnn.errors import choices as known
 from ccnn.explain import explain
 from ccnn.run_folder import discard
 
@@ -84,9 +83,6 @@ def left_out(config: DictConfig) -> bool:
     choices = HydraConfig.get().runtime.choices
     combinations: Any = OmegaConf.to_container(config.exclude)
     for combination in combinations:
-        for key in combination:
-            if key not in choices and OmegaConf.select(config, str(key)) is None:
-                raise UserError(f"exclude: there is no group or key {key!r}; {known(str(key), choices)}")
         if all(_chosen(config, choices, key) == value for key, value in combination.items()):
             said = ", ".join(f"{key}={value}" for key, value in combination.items())
             print(f"Left out of the sweep: {said}")

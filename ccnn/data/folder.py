@@ -126,11 +126,11 @@ class FolderData(InMemoryData):
         train = _numbered(self._files["train"])
         paper = self._protocol == "paper"
         self._train, self._validation = (train, self._test) if paper else self._split_off_validation(train)
-        self._check_batch_size()
+        self.check_batch_size(self._world_size)
 
     def train_dataloader(self) -> DataLoader:
         """Training batches from where the trainer stands: the beginning, or where a resumed run stopped."""
-        self._check_batch_size()
+        self.check_batch_size(self._world_size)
         return resumable_loader(
             self._training_images(), self._training_batches(self._start()), self._num_workers, self._pin
         )

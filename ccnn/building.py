@@ -169,8 +169,9 @@ def check_processes(trainer: pl.Trainer, config: DictConfig, data: pl.LightningD
     """Refuses ways to train in several processes that do not work.
 
     Raises:
-        UserError: there are fewer images than they need; they would be copies of this one, whose results Lightning brings back in parts; or they would
-            each run the sweep that this run belongs to, since Lightning starts them with the same command.
+        UserError: there are fewer images than they need; they would be copies of this one, whose results
+            Lightning brings back in parts; or they would each run the sweep that this run belongs to, since
+            Lightning starts them with the same command.
     """
     if isinstance(data, InMemoryData):
         data.check_batch_size(trainer.world_size)
@@ -180,7 +181,9 @@ def check_processes(trainer: pl.Trainer, config: DictConfig, data: pl.LightningD
             "ddp, which starts each process with a command of its own."
         )
     if config.trainer.get("sync_batchnorm") and trainer.strategy.root_device.type == "cpu":
-        raise UserError("trainer.sync_batchnorm: expected false, since torch's SyncBatchNorm needs GPUs, got true.")
+        raise UserError(
+            "trainer.sync_batchnorm: expected false, since torch's SyncBatchNorm needs GPUs, got true."
+        )
     if sweep and trainer.world_size > 1:
         raise UserError(
             f"trainer.devices, trainer.num_nodes: a sweep runs on one device at a time, got {trainer.world_size} "

@@ -133,7 +133,9 @@ def _note_failure(folder: Path, error: Exception) -> None:
 def _log_no_more_to(folder: Path) -> None:
     """Takes away the log file in a folder that is gone: a launcher may still want to write to it."""
     for handler in list(logging.root.handlers):
-        if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename).is_relative_to(folder.resolve()):
+        if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename).is_relative_to(
+            folder.resolve()
+        ):
             logging.root.removeHandler(handler)
 
 

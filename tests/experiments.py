@@ -43,12 +43,13 @@ class Witness(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        draws = [module.draws.last for module in pl_module.modules() if getattr(module, "draws", None) is not None]
-        step = {"images": batch[0].clone(), "labels": batch[1], "drawn": str(draws)}
+        draws: list[Any] = [getattr(module, "draws", None) for module in pl_module.modules()]
+        drawn = [draw.last for draw in draws if draw is not None]
+        step = {"images": batch[0].clone(), "labels": batch[1], "drawn": str(drawn)}
         self.seen[f"{trainer.current_epoch}.{batch_idx}"] = step
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        trained = {name: value for name, value in pl_module.named_parameters()}
+        trained = dict(pl_module.named_parameters())
         torch.save({"steps": self.seen, "trained": trained}, self.folder / f"rank{trainer.global_rank}.pt")
 
 

@@ -93,7 +93,12 @@ class Nursery:
     """Starts train.py, one at a time."""
 
     def __enter__(self) -> Self:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]),
+            "OMP_NUM_THREADS": "1",
+            "COLUMNS": "200",
+        }
         self._process = subprocess.Popen(
             [sys.executable, "-c", _NURSERY],
             stdin=subprocess.PIPE,

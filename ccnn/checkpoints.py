@@ -1,6 +1,9 @@
 """Checkpoints that are complete or not there, and reading them without running anything that is in them."""
 
 import os
+import shutil
+import zipfile
+import zlib
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -71,6 +74,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         UserError: there is none, it is damaged, or holds anything else.
     """
     try:
+        if zipfile.is_zipfile(path):  # of which torch checks no sums
+            with zipfile.ZipFile(path) as archive:
+                if name := archive.testzip():
+                    raise UserError(f"{path}: is damaged, the checksum of {name} in it is wrong.")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such checkpoint.") from None
@@ -81,7 +88,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
                 "in it was run."
             ) from error
         raise UserError(f"{path}: is cut off, damaged, or no checkpoint.") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: is cut off, damaged, or no checkpoint ({_first_line(error)}).") from error
     if not isinstance(checkpoint, dict) or not {"state_dict", "loops", "global_step"} <= checkpoint.keys():
         raise UserError(
@@ -111,6 +118,15 @@ def latest_checkpoint(folder: Path) -> tuple[Path | None, str]:
             continue
         return path, f"{said}Going on from {name}." if said else ""
     return None, f"{said}Beginning anew." if said else ""
+
+
+def remove_damaged(checkpoint: Path) -> None:
+    """Removes the last checkpoint where the one before is the good one, which it must not replace."""
+    last = checkpoint.with_name(LAST)
+    if checkpoint.name == BEFORE_LAST and last.is_dir():
+        shutil.rmtree(last)
+    elif checkpoint.name == BEFORE_LAST:
+        last.unlink(missing_ok=True)
 
 
 def _first_line(error: Exception) -> str:

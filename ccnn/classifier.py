@@ -102,9 +102,10 @@ class Classifier(pl.LightningModule):
         if self._sums is None:
             self._sums = self._restored.pop("sums", torch.zeros(3)).to(self.device)
             self._lr = self.trainer.optimizers[0].param_groups[0]["lr"]  # the schedule moves before the epoch ends
-        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.total
-        batches: int = progress.processed  # of which several may make a step
-        torch.manual_seed(derive_seed("step", self.seed, batches, self.global_rank))
+        progress: Any = (
+            self.trainer.fit_loop.epoch_loop.batch_progress.total
+        )  # in batches: several may make a step
+        torch.manual_seed(derive_seed("step", self.seed, progress.processed, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Returns the loss of one batch; stops the training if it is not finite.

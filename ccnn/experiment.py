@@ -23,7 +23,7 @@ from ccnn.building import (
     model_name,
     try_optimizer,
 )
-from ccnn.checkpoints import read_checkpoint
+from ccnn.checkpoints import read_checkpoint, remove_damaged
 from ccnn.classifier import Classifier
 from ccnn.config import validate
 from ccnn.curves import go_on
@@ -41,7 +41,7 @@ _EXPECTED_WARNINGS = (
     "The '.*_dataloader' does not have many workers",  # batches are cut from memory: workers would only cost
     "The number of training batches .* is smaller than the logging interval",  # small data; epochs are logged
     "Total length of `list` across ranks is zero",  # no validation split, as asked for
-    r"It is recommended to use `self.log\('(lr|train/.*|system/.*)', ..., sync_dist=True\)`",  # on purpose
+    r"It is recommended to use `self.log\('(lr|train/.*|system/.*)', ..., sync_dist=True\)`",  # equal, local
     "Experiment logs directory .* exists and is not empty",  # made by Hydra just before, or the run goes on
     "Checkpoint directory .* exists and is not empty",  # two callbacks share it
     "The dirpath has changed from",  # a run's folder may be moved
@@ -115,6 +115,8 @@ def _run(start: Start, overrides: Sequence[str], sweep: bool) -> dict[str, Any]:
     if trainer.is_global_zero:
         if start.checkpoint is None:
             clear(folder)
+        else:
+            remove_damaged(start.checkpoint)
         begin(folder, config, overrides, conversion)
         _children_log_to(folder)
         go_on(trainer.loggers, curves)

@@ -43,9 +43,9 @@ class Witness(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        modules: list[Any] = list(pl_module.modules())
-        draws = [module.draws.last for module in modules if getattr(module, "draws", None) is not None]
-        step = {"images": batch[0].clone(), "labels": batch[1], "drawn": str(draws)}
+        draws: list[Any] = [getattr(module, "draws", None) for module in pl_module.modules()]
+        drawn = [draw.last for draw in draws if draw is not None]
+        step = {"images": batch[0].clone(), "labels": batch[1], "drawn": str(drawn)}
         self.seen[f"{trainer.current_epoch}.{batch_idx}"] = step
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

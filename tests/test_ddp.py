@@ -15,6 +15,7 @@ from run_results import assert_same_run, metrics, rows, status
 import ccnn
 from ccnn.building import build, build_data
 from ccnn.checkpoints import read_checkpoint
+from ccnn.data.loaders import TrainingBatch
 from ccnn.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -81,19 +82,13 @@ def test_processes_see_and_draw_different_things_and_keep_the_same_weights(pair:
 
 
 def test_processes_augment_the_same_image_differently(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = build_data(compose(*PAIR))
-    batches = []
+    data: Any = build_data(compose(*PAIR))
+    images, labels = data.train_set.select(torch.arange(8))
+    seen = []
     for rank in (0, 1):
         monkeypatch.setattr(type(data), "_rank", rank)
-        batches.append(data.on_after_batch_transfer(ccnn_batch(data), 0)[0])
-    assert not torch.equal(*batches)
-
-
-def ccnn_batch(data: Any) -> Any:
-    from ccnn.data.loaders import TrainingBatch
-
-    images, labels = data.train_set.select(torch.arange(8))
-    return TrainingBatch(images, labels, epoch=0, batch=0)
+        seen.append(data.on_after_batch_transfer(TrainingBatch(images, labels, 0, 0), 0)[0])
+    assert not torch.equal(*seen)
 
 
 def test_training_metrics_are_those_of_all_images(pair: tuple[Path, list[Any]]) -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
 
 import pytest
-from experiments import SMALL, Compose, Run, signal_at
+from experiments import Run, signal_at
 from run_results import assert_same_run, metrics, rows, status
 
 from ccnn.errors import UserError
 from ccnn.interruption import Interrupted
 from ccnn.status import write_status
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*does not have many workers")]
 
 RANDOM = ("convert=true", "sampling=random", "callbacks.pictures=null")
 
@@ -179,9 +179,7 @@ def test_a_run_of_another_machine_may_be_running_unless_slurm_has_moved_it(
     assert metrics(stopped)["epochs"] == 2
 
 
-def test_auto_takes_the_newest_unfinished_run_of_the_same_command(
-    run: Run, compose: Compose, tmp_path: Path
-) -> None:
+def test_auto_takes_the_newest_unfinished_run_of_the_same_command(run: Run, tmp_path: Path) -> None:
     names = [f"digits_toy_{day}_10-00-00" for day in ("2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04")]
     for name, overrides in zip(names, ((), (), ("seed=3",), ()), strict=True):
         with pytest.raises(Interrupted):
@@ -239,4 +237,3 @@ def test_two_runs_side_by_side_do_not_disturb_each_other(run: Run, tmp_path: Pat
     run(f"resume={tmp_path / 'one'}", folder="elsewhere")
     assert_same_run(tmp_path / "alone", tmp_path / "one")
     assert metrics(tmp_path / "two")["test/loss"] != metrics(tmp_path / "one")["test/loss"]
-    assert SMALL

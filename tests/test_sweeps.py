@@ -106,8 +106,8 @@ def test_runs_that_differ_in_anything_have_folders_of_their_own(nursery: Nursery
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_other_launchers_do_the_same(launcher: str, nursery: Nursery, tmp_path: Path) -> None:
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.removesuffix('_local')}_launcher")
-    setting = "hydra.launcher.n_jobs=1" if launcher == "joblib" else "hydra.launcher.timeout_min=5"
-    arguments = (*TINY, "trainer.max_epochs=1", "seed=0,-1,1", f"hydra/launcher={launcher}", setting)
+    limit = "hydra.launcher.n_jobs=1" if launcher == "joblib" else "hydra.launcher.timeout_min=5"
+    arguments = (*TINY, "trainer.max_epochs=1", "seed=0,-1,1", f"hydra/launcher={launcher}", limit)
     command = nursery.train(tmp_path, *arguments)
     assert command.code == 1
     assert "Traceback" not in command.out + command.err

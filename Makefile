@@ -3,11 +3,13 @@
 # make figures   set up and make every picture of docs/figures again, from data inside scikit-learn
 # make bench     set up and measure speed and memory (about 25 minutes), into docs/performance.md;
 #                make bench BENCH="--quick --output outputs/benchmark" tries it out
-# make quick     set up and run the paper's sweeps in small, with their reports (about ten minutes)
+# make quick     set up and run the paper's sweeps in small, with their reports (about five minutes);
+#                make quick QUICK=seed=0 takes half of that
 # make check     lint, format and types
 PYTHON ?= python3
 ARGS ?= convert=true
 BENCH ?= --output docs
+QUICK ?=
 BIN := .venv/bin
 
 .PHONY: train test quick figures bench check format clean
@@ -20,7 +22,7 @@ test: .venv/installed-dev
 
 quick: .venv/installed
 	for table in table1 table7 table8; do \
-	  $(BIN)/python train.py -m experiment=$${table}_quick && \
+	  $(BIN)/python train.py -m experiment=$${table}_quick $(QUICK) && \
 	  $(BIN)/python scripts/report.py outputs/sweeps/$${table}_quick --output outputs/reports/$$table || exit 1; \
 	done
 	$(BIN)/python scripts/evaluate.py run=outputs/sweeps/table8_quick/digits_toy_cnn_seed0_data.augment-none \

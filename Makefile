@@ -4,12 +4,13 @@
 # make bench     set up and measure speed and memory (about 25 minutes), into docs/performance.md;
 #                make bench BENCH="--quick --output outputs/benchmark" tries it out
 # make check     lint, format and types
+# make lowest    the fast tests with the oldest versions that pyproject.toml admits, in an environment of their own
 PYTHON ?= python3
 ARGS ?= convert=true
 BENCH ?= --output docs
 BIN := .venv/bin
 
-.PHONY: train test figures bench check format clean
+.PHONY: train test figures bench check lowest format clean
 
 train: .venv/installed
 	$(BIN)/python train.py $(ARGS)
@@ -27,6 +28,9 @@ check: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+lowest: .venv/lowest/installed
+	.venv/lowest/bin/python -m pytest -m "not slow" -o filterwarnings=
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix .
@@ -47,3 +51,9 @@ clean:
 .venv/installed-dev: pyproject.toml | .venv/bin/python
 	$(BIN)/pip install --quiet -e '.[dev]'
 	@touch .venv/installed $@
+
+.venv/lowest/installed: pyproject.toml scripts/lowest.py | .venv/bin/python
+	$(PYTHON) -m venv .venv/lowest
+	$(PYTHON) scripts/lowest.py > .venv/lowest/versions.txt
+	.venv/lowest/bin/pip install --quiet -r .venv/lowest/versions.txt
+	@touch $@

@@ -6,13 +6,14 @@
 # make quick     set up and run the paper's sweeps in small, with their reports (about five minutes);
 #                make quick QUICK=seed=0 takes half of that
 # make check     lint, format and types
+# make lowest    the fast tests with the oldest versions that pyproject.toml admits, in an environment of their own
 PYTHON ?= python3
 ARGS ?= convert=true
 BENCH ?= --output docs
 QUICK ?=
 BIN := .venv/bin
 
-.PHONY: train test quick figures bench check format clean
+.PHONY: train test quick figures bench check lowest format clean
 
 train: .venv/installed
 	$(BIN)/python train.py $(ARGS)
@@ -40,6 +41,9 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+lowest: .venv/lowest/installed
+	.venv/lowest/bin/python -m pytest -m "not slow" -o filterwarnings=
+
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -59,3 +63,9 @@ clean:
 .venv/installed-dev: pyproject.toml | .venv/bin/python
 	$(BIN)/pip install --quiet -e '.[dev]'
 	@touch .venv/installed $@
+
+.venv/lowest/installed: pyproject.toml scripts/lowest.py | .venv/bin/python
+	$(PYTHON) -m venv .venv/lowest
+	$(PYTHON) scripts/lowest.py > .venv/lowest/versions.txt
+	.venv/lowest/bin/pip install --quiet -r .venv/lowest/versions.txt
+	@touch $@

@@ -71,7 +71,8 @@ def test_a_strided_layer_that_is_replaced_afterwards_is_told(name: str) -> None:
 
 
 @pytest.mark.skipif(
-    tuple(map(int, torch.__version__.split(".")[:2])) < (2, 14), reason="torch 2.6 cannot compile the search for it"
+    tuple(map(int, torch.__version__.split(".")[:2])) < (2, 14),
+    reason="torch 2.6 cannot compile the search for it",
 )
 @pytest.mark.parametrize("head", ["linear", "wrapped"])
 def test_a_replaced_classifier_is_merged_compiled_as_well(head: str) -> None:

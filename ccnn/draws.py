@@ -1,5 +1,6 @@
 """What a network whose samplers are drawn at random in training uses in the current forward pass."""
 
+from inspect import signature
 from random import Random
 from typing import Any
 
@@ -12,6 +13,10 @@ from ccnn.samplers import Assignment, Sampling
 
 Path = tuple[int, ...]
 """Strides of the multisampling steps from the input up to a layer, its own last: the layer's level."""
+
+_EAGER: dict[str, Any] = {"reason": "sampling=random and stochastic draw anew in every step of training"}
+if "reason" not in signature(torch.compiler.disable).parameters:  # torch 2.6
+    _EAGER = {}
 
 
 class Draws:
@@ -63,7 +68,7 @@ class Draws:
             if drawn is not None and isinstance(leaf, Tensor) and leaf.requires_grad:
                 leaf.register_hook(restore)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # each step of training draws anew
+    @torch.compiler.disable(**_EAGER)  # type: ignore[untyped-decorator]
     def _draw(self) -> None:
         random = Random(int(torch.randint(2**62, (), device="cpu")))
         steps: dict[Path, Assignment] = {}

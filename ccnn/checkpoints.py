@@ -13,7 +13,7 @@ from lightning_fabric.plugins import TorchCheckpointIO
 
 from ccnn.errors import UserError
 
-LAST, BEFORE_LAST, BEST = "last.ckpt", "before_last.ckpt", "best.ckpt"
+LAST, BEFORE_LAST = "last.ckpt", "before_last.ckpt"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -66,16 +66,16 @@ def attempt(task: Callable[[], object], debug: bool) -> None:
             raise UserError("experiment: a sweep has one of them, with axes of its own; run one after the other.")
         task()
     except KeyboardInterrupt:
-        _end(130)
+        sys.exit(130)
     except Exception as error:
         if debug or not _tell(error):
             raise
-        _end(1)
+        sys.exit(1)
     except BaseException as error:
         if not hasattr(error, "signal_number"):  # an Interrupted; importing it takes seconds
             raise
         print(f"\n{error}", file=sys.stderr)
-        _end(128 + error.signal_number)
+        sys.exit(128 + error.signal_number)
 
 
 def left_out(config: DictConfig) -> bool:
@@ -144,11 +144,6 @@ def _log_no_more_to(folder: Path) -> None:
             folder.resolve()
         ):
             logging.root.removeHandler(handler)
-
-
-def _end(code: int) -> None:
-    """Leaves with an exit code."""
-    sys.exit(code)
 
 
 def _tell(error: BaseException) -> bool:

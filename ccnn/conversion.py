@@ -142,14 +142,15 @@ def conversion_report(model: nn.Module) -> ConversionReport:
 def _apply(model: nn.Module, planned: Plan, sampling: Sampling, input_size: tuple[int, int, int]) -> None:
     modules = dict(model.named_modules())
     original = {name: type(module).__name__ for name, module in modules.items()}
+    changing = {} if sampling.name == "traditional" else modules  # that is the plain network to the last bit
     for owner, calls in planned.calls.items():
-        if any(map(any, calls.values())) and sampling.name != "traditional":
+        if owner in changing and any(map(any, calls.values())):
             become(modules[owner], FunctionalCalls)
             kept = {reduces: list(map(_without_hooks, layers)) for reduces, layers in calls.items()}
             redirect(modules[owner], kept, owner in planned.nested)
     converted, joint = [], []
     for name, dry in planned.layers.items():
-        if name in modules and sampling.name != "traditional":  # which is the plain network to the last bit
+        if name in changing:
             become(modules[name], type(dry))
             for setting in _SETTINGS:
                 if setting in vars(dry):
@@ -158,7 +159,7 @@ def _apply(model: nn.Module, planned: Plan, sampling: Sampling, input_size: tupl
         if isinstance(dry, Joint):
             joint.append(name)
             continue
-        if visits and name in modules and sampling.name != "traditional":
+        if visits and name in changing:
             modules[name].__dict__["submaps"] = min(visit.submaps for visit in visits)
         kind = original.get(name, "functional")
         converted += [
@@ -185,18 +186,12 @@ def _apply(model: nn.Module, planned: Plan, sampling: Sampling, input_size: tupl
         sampling,
         input_size,
         tuple(converted),
-        _steps(planned),
+        planned.steps(max(planned.levels, key=len, default=())),
         tuple(joint),
         planned.traditional,
         places,
         submaps,
     )
-
-
-def _steps(planned: Plan) -> tuple[tuple[int, Assignment], ...]:
-    """The deepest path through the network."""
-    deepest = max(planned.levels, key=len, default=())
-    return tuple((stride, planned.levels[deepest[: i + 1]]) for i, stride in enumerate(deepest))
 
 
 _SETTINGS = (

@@ -13,7 +13,9 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from rich.console import Console
+from torch import nn
 
+import ccnn
 from ccnn.building import (
     build,
     build_data,
@@ -131,7 +133,7 @@ def _run(start: Start, overrides: Sequence[str], sweep: bool) -> dict[str, Any]:
                 logger.log_hyperparams(shown(flat))
         with interruption():
             metrics = _train_and_test(classifier, trainer, data, start.checkpoint)
-        metrics |= _description(config, cost, data)
+        metrics |= _description(config, model, cost, data)
     except Interrupted as stopped:
         _note(folder, stopped)
         how = f"To go on: python train.py resume={shorter(folder)}" if stopped.saved else "Nothing was saved yet."
@@ -178,9 +180,8 @@ def _train_and_test(
     }
 
 
-def _description(config: DictConfig, cost: dict[str, int], data: Any) -> dict[str, Any]:
+def _description(config: DictConfig, model: nn.Module, cost: dict[str, int], data: Any) -> dict[str, Any]:
     """What a table of runs needs to know of this one."""
-    sampling = build(config, "sampling")
     return {
         **cost,
         "multiply_adds_ratio": cost["multiply_adds"] / cost["plain_multiply_adds"],
@@ -188,7 +189,7 @@ def _description(config: DictConfig, cost: dict[str, int], data: Any) -> dict[st
         "data": str(config.data.get("name", config.data._target_)),
         "augment": config.data.get("augment"),
         "convert": config.convert,
-        "sampling": str(sampling) if config.convert else None,
+        "sampling": str(ccnn.conversion_report(model).sampling) if config.convert else None,
         "seed": config.seed,
         "protocol": config.protocol,
         "train_images": len(data.train_set.labels),

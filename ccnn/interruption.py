@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
@@ -48,8 +49,7 @@ class Interruption(Callback):
     @contextmanager
     def __call__(self) -> Iterator[None]:
         """Takes the signals for as long as this lasts, where it is the main thread."""
-        main = threading.current_thread() is threading.main_thread()
-        before = {number: signal.signal(number, self._receive) for number in _SIGNALS} if main else {}
+        before = self._take()
         try:
             yield
         finally:
@@ -59,9 +59,7 @@ class Interruption(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes the signals again, which Lightning has taken meanwhile."""
         self._training = True
-        if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
-                signal.signal(number, self._receive)
+        self._take()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
@@ -98,6 +96,12 @@ class Interruption(Callback):
         if trainer.world_size == 1:
             return bool(self._received)
         return now and bool(trainer.strategy.reduce_boolean_decision(bool(self._received), all=False))
+
+    def _take(self) -> dict[signal.Signals, Any]:
+        """Takes the signals, where this is the main thread; returns who had them."""
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+        return {number: signal.signal(number, self._receive) for number in _SIGNALS}
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         again, self._received = bool(self._received), number

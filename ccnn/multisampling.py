@@ -141,14 +141,12 @@ class Multisampling(Folded, nn.Module):
         replicate = self.border == "replicate"
         far = (max(dy for (dy, _), *_ in runs), max(dx for (_, dx), *_ in runs))
         padded = x if replicate else _extend(pad(x, pads), reach, far, border)
-        maps, views = unfold(padded, count), []
+        maps, size, views = unfold(padded, count), height_and_width(x), []
         for (dy, dx), first, last in runs:
             view = fold(maps[first:last])
             if replicate:
-                view = _continue(view, pads, reach, (dy, dx))
-            size = (view.shape[2], view.shape[3]) if replicate else (x.shape[2], x.shape[3])
-            if replicate:
-                view = _extend(pad(view, pads), reach, (dy, dx), border)
+                image = _continue(view, pads, reach, (dy, dx))
+                view, size = _extend(pad(image, pads), reach, (dy, dx), border), height_and_width(image)
             views.append(operate(view[:, :, dy : dy + reach[0], dx : dx + reach[1]], (dy, dx), size))
         return torch.cat(views)
 

@@ -15,8 +15,9 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from ccnn.checkpoints import latest_checkpoint, relocated
 from ccnn.errors import UserError
+from ccnn.hyperparameters import flatten
 from ccnn.result_table import shorter
-from ccnn.status import RUNNING, read_status
+from ccnn.status import INTERRUPTED, RUNNING, read_status
 
 _PLACE = ("resume", "debug", "output_dir", "exclude", "sweep", "evaluation", "trainer.accelerator",
           "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.default_root_dir", "data.root",
@@ -115,7 +116,7 @@ def _go_on(config: DictConfig, folder: Path, again: bool) -> Start:
             f"{folder}: is running, as process {status.get('process')} of {status.get('host')}. If it is not, "
             f"delete {folder / 'status.json'}."
         )
-    if again and status["state"] not in ("interrupted", ""):
+    if again and status["state"] not in (INTERRUPTED, ""):
         return Start(folder, config, said=f"{shorter(folder)}: {status['state']} before, begins anew.")
     checkpoint, said = latest_checkpoint(folder)
     if checkpoint is not None:
@@ -163,8 +164,6 @@ def _same(saved: DictConfig, config: DictConfig, folder: Path, typed: Sequence[s
 
 def _comparable(config: DictConfig) -> dict[str, Any]:
     """All keys and their values, those that name something in the run's folder without that folder."""
-    from ccnn.hyperparameters import flatten
-
     flat = flatten(OmegaConf.to_container(config, resolve=True))
     return dict(relocated(flat, str(flat.get("output_dir")), "the run's folder"))
 

@@ -50,12 +50,16 @@ class Plan:
     outputs: dict[bool, dict[int, int]] = field(default_factory=dict)
     """In training and in evaluation: submaps of those outputs of the network that still have some."""
     nested: set[str] = field(default_factory=set)
-    """Those of them whose submodules do so, too."""
+    """Modules whose submodules do so, too."""
     one_row_each: bool = True
     """Whether the network yields one tensor with a row for each image."""
     draws: Draws | None = None
     levels: dict[Path, Assignment] = field(default_factory=dict)
     """The samplers of each level."""
+
+    def steps(self, path: Path) -> tuple[tuple[int, Assignment], ...]:
+        """Stride and assignment of each level on a path, as `ccnn.submaps.offsets` takes them."""
+        return tuple((stride, self.levels[path[: i + 1]]) for i, stride in enumerate(path))
 
 
 class SeenApartError(ConversionError):
@@ -85,6 +89,7 @@ class Trial:
     ) -> None:
         self.dry, self.plain, self.input_size, self.sampling = dry, plain, input_size, sampling
         self.result = result
+        result.nested = plain.nested
         self.paths: dict[int, Path] = {1: ()}  # number of submaps, or area where it never grows → path to it
         self.calls: list[tuple[str, int, int]] = []  # name, dimensions and submaps of the input
         self.times: Counter[str] = Counter()  # calls of each module in the current run
@@ -111,8 +116,6 @@ class Trial:
         become(module, FunctionalCalls)
         redirect(module, calls, owner in self.plain.nested)
         self.result.calls[owner] = calls
-        if owner in self.plain.nested:
-            self.result.nested.add(owner)
         for call in named_calls(calls):
             self.watch.also(call.where, call)
             self._enlist(call.where, call)
@@ -222,8 +225,7 @@ class Trial:
                 f"convert: {name!r} puts submaps back to their places, which sampling={self.sampling.name!r} "
                 "draws anew in every step; use a method that does not"
             )
-        steps = [(stride, self.result.levels[path[: i + 1]]) for i, stride in enumerate(path)]
-        layer.offsets = tuple(offsets(steps))
+        layer.offsets = tuple(offsets(self.result.steps(path)))
         layer.cell = prod(path)
         if len(layer.offsets) != submaps:
             raise ConversionError(

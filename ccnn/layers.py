@@ -13,6 +13,7 @@ from ccnn.multisampling import (
     Pads,
     Pair,
     Size,
+    cut,
     height_and_width,
     output_size,
     pair,
@@ -89,18 +90,32 @@ class CheckeredConv2d(Multisampling, nn.Conv2d):
             return super().forward(x)
         height, width = height_and_width(x)
         weight, pads = self._kernel(), self._padding(x)
-
-        def convolve(x: Tensor, stride: Pair) -> Tensor:
-            return F.conv2d(x, weight, self.bias, stride, 0, self.dilation, self.groups)
-
-        padded = (height + sum(pads[0]), width + sum(pads[1]))
-        windows = output_size(padded, kernel, stride, (0, 0), dilation, ceil_mode=False)
+        (above, below), (left, right) = pads
+        windows = output_size(
+            (height + above + below, width + left + right), kernel, stride, (0, 0), dilation, ceil_mode=False
+        )
         reach = reach_of(windows, kernel, stride, dilation)
+        zeros = self.padding_mode == "zeros" and type(self)._pad is CheckeredConv2d._pad
+        padded = any((above, below, left, right))
+
+        def convolve(x: Tensor, stride: Pair, padding: Pair = (0, 0)) -> Tensor:
+            return F.conv2d(x, weight, self.bias, stride, padding, self.dilation, self.groups)
+
+        def at(x: Tensor, shift: Position) -> Tensor:
+            if not zeros:
+                return convolve(cut(self._pad(x, pads), shift, reach), stride)
+            if shift == (0, 0) and above == below and left == right:
+                return convolve(x, stride, (above, left))
+            return convolve(cut(x, (shift[0] - above, shift[1] - left), reach), stride)
+
+        def take(x: Tensor, shift: Position) -> Tensor:
+            x = self._pad(x, pads) if padded else x
+            return cut(x[:, :, shift[0] :: stride[0], shift[1] :: stride[1]], (0, 0), windows)
+
         if kernel != (1, 1):
-            return self._sample(x, pads, self._pad, reach, lambda view, *_: convolve(view, stride))
+            return self._sample(x, pads, reach, at)
         # A 1×1 kernel reads nothing but the kept samples: take them, then convolve once.
-        kept = self._sample(x, pads, self._pad, reach, lambda view, *_: view[:, :, :: stride[0], :: stride[1]])
-        return convolve(kept, (1, 1))
+        return convolve(self._sample(x, pads, reach, take), (1, 1))
 
     def _padding(self, x: Tensor) -> Pads:
         left, right, above, below = self._reversed_padding_repeated_twice
@@ -108,8 +123,6 @@ class CheckeredConv2d(Multisampling, nn.Conv2d):
 
     def _pad(self, x: Tensor, pads: Pads) -> Tensor:
         vertical, horizontal = pads
-        if not any((*vertical, *horizontal)):
-            return x
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
         return F.pad(x, (*horizontal, *vertical), mode=mode)
 
@@ -157,15 +170,24 @@ class _Pooling(Multisampling):
         return (vertical, vertical), (horizontal, horizontal)
 
     def _pool(
-        self, x: Tensor, border: float, pool: Callable[[Tensor, "_Windows"], Tensor], dilation: Pair = (1, 1)
+        self,
+        x: Tensor,
+        border: float,
+        pool: Callable[[Tensor, Pair], Tensor],
+        dilation: Pair = (1, 1),
+        counted: Pads | None = None,
     ) -> Tensor:
-        """Pads, then pools at every kept position; a window that lies off the input altogether gives 0.
+        """Pools at every kept position; a window that starts beyond the input gives 0.
+
+        PyTorch's own padding can move the grid, without a copy: with one more row of padding, all windows begin
+        a row higher, and where that is too high, the first of them is dropped.
 
         Args:
             x: (S·N, C, H, W).
             border: what padding and all beyond it is made of.
-            pool: the operation, strided, on a view that the windows fill.
+            pool: the operation, strided and rounding up, told how much to pad on both sides.
             dilation: of the windows.
+            counted: the padding that counts, if `pool` averages over what lies within the input and that.
         """
         height, width = height_and_width(x)
         kernel, stride, pads = pair(self.kernel_size), strides(self), self._padding(x)
@@ -173,54 +195,61 @@ class _Pooling(Multisampling):
         # PyTorch's rule knows equal padding only; rules may have a pixel more below and to the right.
         extended = (height + above[1] - above[0], width + left[1] - left[0])
         windows = output_size(extended, kernel, stride, (above[0], left[0]), dilation, self.ceil_mode)
+        reach = reach_of(windows, kernel, stride, dilation)
 
-        def fill(x: Tensor, pads: Pads) -> Tensor:
-            return F.pad(x, (*pads[1], *pads[0]), value=border) if any((*left, *above)) else x
+        def at(x: Tensor, shift: Position) -> Tensor:
+            grid = _Grid.of(height_and_width(x), windows, kernel, stride, dilation, shift, pads)
+            if grid.native and not any(map(any, counted or ())):
+                return cut(pool(x, grid.padding), grid.dropped, windows)
+            start = (shift[0] - above[0], shift[1] - left[0])
+            out = pool(cut(x, start, reach, border), (0, 0))
+            if counted:
+                ones = F.pad(torch.ones_like(x[:1, :1]), (*counted[1], *counted[0]), value=1.0)
+                start = (start[0] + counted[0][0], start[1] + counted[1][0])
+                share = pool(cut(ones, start, reach), (0, 0))
+                out = out / share.clamp(min=1 / (kernel[0] * kernel[1]))
+            return out if grid.inside == windows else cut(cut(out, (0, 0), grid.inside), (0, 0), windows)
 
-        def at(view: Tensor, shift: Position, size: Pair) -> Tensor:
-            grid = _Windows(windows, kernel, stride, shift, size, pads)
-            out = pool(view, grid)
-            inside = grid.inside()
-            if inside == windows:
-                return out
-            return F.pad(
-                out[:, :, : inside[0], : inside[1]], (0, windows[1] - inside[1], 0, windows[0] - inside[0])
-            )
+        return self._sample(x, pads, reach, at)
 
-        return self._sample(x, pads, fill, reach_of(windows, kernel, stride, dilation), at, border)
+    def _average(self, x: Tensor, divisor: int | None, counted: Pads = ((0, 0), (0, 0))) -> Tensor:
+        """Sums over windows by `divisor`; None: by their elements within the input and what is `counted`."""
+        kernel, stride = pair(self.kernel_size), strides(self)
+
+        def pool(x: Tensor, padding: Pair) -> Tensor:
+            return F.avg_pool2d(x, kernel, stride, padding, True, False, divisor)
+
+        return self._pool(x, 0.0, pool, counted=None if divisor else counted)
 
 
-class _Windows(NamedTuple):
-    """A grid of pooling windows over a padded input."""
+class _Grid(NamedTuple):
+    """Where a shifted grid of windows is among those that PyTorch's pooling has if it pads, down and across.
 
-    number: Pair
-    kernel: Pair
-    stride: Pair
-    shift: Position
-    size: Pair
-    padding: Pads
+    Attributes:
+        padding: on both sides.
+        dropped: how many of its windows come before the grid's first.
+        inside: how many windows of the grid start above and left of the input's end.
+        native: whether PyTorch admits that padding and then has all windows that are inside.
+    """
 
-    def inside(self) -> Pair:
-        """How many windows, down and across, start above and left of the input's end."""
-        return self._inside(0), self._inside(1)
+    padding: Pair
+    dropped: Pair
+    inside: Pair
+    native: bool
 
-    def _inside(self, axis: int) -> int:
-        room = self.size[axis] + self.padding[axis][0] - self.shift[axis] - 1
-        return min(self.number[axis], room // self.stride[axis] + 1)
-
-    def elements(self, like: Tensor, with_padding: bool) -> Tensor:
-        """How many elements of the input, or of the padded input, each window has, at least 1."""
-        rows, columns = (self._along(axis, like.device, with_padding) for axis in (0, 1))
-        return torch.outer(rows, columns).clamp(min=1).to(like.dtype)
-
-    def _along(self, axis: int, device: torch.device, with_padding: bool) -> Tensor:
-        windows = torch.arange(self.number[axis], device=device)
-        start = windows * self.stride[axis] + self.shift[axis] - self.padding[axis][0]
-        end = start + self.kernel[axis]
-        size, (before, after) = self.size[axis], self.padding[axis]
-        if with_padding:
-            return (end.clamp(max=size + after) - start.clamp(min=-before)).clamp(min=0)
-        return (end.clamp(max=size) - start.clamp(min=0)).clamp(min=0)
+    @classmethod
+    def of(
+        cls, size: Pair, windows: Pair, kernel: Pair, stride: Pair, dilation: Pair, shift: Position, pads: Pads
+    ) -> "_Grid":
+        lead = [pads[axis][0] - shift[axis] for axis in (0, 1)]
+        dropped = [max(-(lead[axis] // stride[axis]), 0) for axis in (0, 1)]
+        padding = [lead[axis] + dropped[axis] * stride[axis] for axis in (0, 1)]
+        inside = [max(min(windows[axis], (size[axis] - 1 + lead[axis]) // stride[axis] + 1), 0) for axis in (0, 1)]
+        there = output_size(size, kernel, stride, (padding[0], padding[1]), dilation, ceil_mode=True)
+        native = all(
+            2 * padding[axis] <= kernel[axis] and there[axis] - dropped[axis] >= inside[axis] for axis in (0, 1)
+        )
+        return cls((padding[0], padding[1]), (dropped[0], dropped[1]), (inside[0], inside[1]), native)
 
 
 class CheckeredMaxPool2d(_Pooling, nn.MaxPool2d):
@@ -260,10 +289,10 @@ class CheckeredMaxPool2d(_Pooling, nn.MaxPool2d):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        dilation = pair(self.dilation)
+        kernel, stride, dilation = pair(self.kernel_size), strides(self), pair(self.dilation)
 
-        def pool(view: Tensor, grid: _Windows) -> Tensor:
-            out = F.max_pool2d(view, grid.kernel, grid.stride, 0, dilation)
+        def pool(x: Tensor, padding: Pair) -> Tensor:
+            out = F.max_pool2d(x, kernel, stride, padding, dilation, ceil_mode=True)
             # The taps of a dilated window can step over a small input altogether.
             return out if dilation == (1, 1) else out.masked_fill(out == -inf, 0.0)
 
@@ -296,15 +325,10 @@ class CheckeredAvgPool2d(_Pooling, nn.AvgPool2d):
         self._set_sampling(submaps, sampling, self.stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        every = self.count_include_pad and not self.ceil_mode
-
-        def pool(view: Tensor, grid: _Windows) -> Tensor:
-            if self.divisor_override or every:
-                return F.avg_pool2d(view, grid.kernel, grid.stride, divisor_override=self.divisor_override)
-            total = F.avg_pool2d(view, grid.kernel, grid.stride, divisor_override=1)
-            return total / grid.elements(total, with_padding=self.count_include_pad)
-
-        return self._pool(x, 0.0, pool)
+        kernel = pair(self.kernel_size)
+        if self.divisor_override or (self.count_include_pad and not self.ceil_mode):
+            return self._average(x, self.divisor_override or kernel[0] * kernel[1])
+        return self._average(x, None, self._padding(x) if self.count_include_pad else ((0, 0), (0, 0)))
 
 
 class CheckeredLPPool2d(_Pooling, nn.LPPool2d):
@@ -333,12 +357,8 @@ class CheckeredLPPool2d(_Pooling, nn.LPPool2d):
         self._set_sampling(submaps, sampling, self.stride or kernel_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        def pool(view: Tensor, grid: _Windows) -> Tensor:
-            if not self.ceil_mode:
-                return F.lp_pool2d(view, self.norm_type, grid.kernel, grid.stride)
-            total = F.avg_pool2d(view.pow(self.norm_type), grid.kernel, grid.stride, divisor_override=1)
-            share = grid.kernel[0] * grid.kernel[1] / grid.elements(total, with_padding=False)
-            # As PyTorch has it: the gradient of a window of zeros is 0, not NaN.
-            return (torch.sign(total) * F.relu(torch.abs(total)) * share).pow(1 / self.norm_type)
-
-        return self._pool(x, 0.0, pool)
+        kernel = pair(self.kernel_size)
+        size = kernel[0] * kernel[1]
+        total = size * self._average(x.pow(self.norm_type), None if self.ceil_mode else size)
+        # As PyTorch has it: the gradient of a window of zeros is 0, not NaN.
+        return (torch.sign(total) * F.relu(torch.abs(total))).pow(1 / self.norm_type)

@@ -109,28 +109,18 @@ class Multisampling(Folded, nn.Module):
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, submaps={self.submaps}→{self.submaps_out}, {self.method}"
 
-    def _sample(
-        self,
-        x: Tensor,
-        pads: Pads,
-        pad: Callable[[Tensor, Pads], Tensor],
-        reach: Pair,
-        operate: Callable[[Tensor, Position, Pair], Tensor],
-        border: float = 0.0,
-    ) -> Tensor:
-        """Runs `operate` once per run of submaps that share a position, on the input padded and shifted to it.
+    def _sample(self, x: Tensor, pads: Pads, reach: Pair, operate: Callable[[Tensor, Position], Tensor]) -> Tensor:
+        """Runs `operate` once per run of submaps that share a position.
 
-        One call per position rather than one call on all shifted inputs together: the shifted inputs are
-        then views of one tensor, and only that is kept for backward.
+        One call per position rather than one call on all of them together: the first position then reads the
+        input as it is, and only the others need a copy, shifted and padded at once.
 
         Args:
             x: the input, (S·N, C, H, W).
             pads: what the layer pads.
-            pad: how it does so.
             reach: height and width that the unshifted grid of windows reads.
-            operate: the layer's operation, strided, on a view of exactly `reach`; it is told the view's shift
-                and the height and width of the image, which `border="replicate"` enlarges.
-            border: the value of what a shifted grid finds beyond the bottom and the right edge.
+            operate: the layer's operation, strided, at a position, on the submaps of one run; it pads. With
+                `border="replicate"` the images that it gets are larger.
         """
         runs, count = self._runs, len(self.samplers)
         if self.draws is not None and self.draws.current is not None and self.path:
@@ -138,23 +128,25 @@ class Multisampling(Folded, nn.Module):
             runs, count = _runs(drawn), len(drawn)
         if x.shape[0] % self.submaps_now:
             unfold(x, self.submaps_now)  # says what is wrong
-        replicate = self.border == "replicate"
-        far = (max(dy for (dy, _), *_ in runs), max(dx for (_, dx), *_ in runs))
-        padded = x if replicate else _extend(pad(x, pads), reach, far, border)
-        maps, size, views = unfold(padded, count), height_and_width(x), []
-        for (dy, dx), first, last in runs:
-            view = fold(maps[first:last])
-            if replicate:
-                image = _continue(view, pads, reach, (dy, dx))
-                view, size = _extend(pad(image, pads), reach, (dy, dx), border), height_and_width(image)
-            views.append(operate(view[:, :, dy : dy + reach[0], dx : dx + reach[1]], (dy, dx), size))
-        return torch.cat(views)
+        maps, outputs = unfold(x, count), []
+        for position, first, last in runs:
+            run = fold(maps[first:last])
+            if self.border == "replicate":
+                run = _continue(run, pads, reach, position)
+            outputs.append(operate(run, position))
+        return torch.cat(outputs)
 
 
-def _extend(padded: Tensor, reach: Pair, shift: Position, border: float) -> Tensor:
-    """Adds what a shifted grid of windows reads beyond the bottom and the right edge."""
-    below, right = (max(reach[axis] + shift[axis] - padded.shape[2 + axis], 0) for axis in (0, 1))
-    return F.pad(padded, (0, right, 0, below), value=border) if below or right else padded
+def cut(x: Tensor, start: Pair, size: Pair, value: float = 0.0) -> Tensor:
+    """The window of a map that begins at `start`, `size` high and wide; `value` where it lies off the map.
+
+    By F.pad, whose backward keeps channels_last, other than slicing's.
+    """
+    amounts = []
+    for axis in (1, 0):
+        before = max(-start[axis], -x.shape[2 + axis])
+        amounts += [before, size[axis] - x.shape[2 + axis] - before]
+    return F.pad(x, amounts, value=value) if any(amounts) else x
 
 
 def _continue(x: Tensor, pads: Pads, reach: Pair, shift: Position) -> Tensor:

@@ -4,7 +4,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ccnn.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredMaxPool2d
-from ccnn.multisampling import Multisampling, Pads, Pair, output_size, pair, reach_of, strides
+from ccnn.multisampling import Multisampling, Pads, Pair, cut, output_size, pair, reach_of, strides
+from ccnn.samplers import Position
 
 
 def same_padding(size: Pair, kernel: Pair, stride: Pair, dilation: Pair = (1, 1)) -> Pads:
@@ -75,7 +76,8 @@ class CheckeredAvgPool2dSame(CheckeredAvgPool2d):
         return same_padding((x.shape[2], x.shape[3]), pair(self.kernel_size), strides(self))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._pool(x, 0.0, lambda view, grid: F.avg_pool2d(view, grid.kernel, grid.stride))
+        kernel = pair(self.kernel_size)
+        return self._average(x, kernel[0] * kernel[1])
 
 
 class CheckeredBlurPool2d(Multisampling):
@@ -93,15 +95,13 @@ class CheckeredBlurPool2d(Multisampling):
         padded = (x.shape[2] + above + below, x.shape[3] + left + right)
         windows = output_size(padded, kernel, stride, (0, 0), (1, 1), ceil_mode=False)
 
-        def pad(x: Tensor, pads: Pads) -> Tensor:
-            return F.pad(x, (*pads[1], *pads[0]), mode=self.pad_mode)
+        reach = reach_of(windows, kernel, stride, (1, 1))
 
-        def blur(view: Tensor, *_: Pair) -> Tensor:
-            return F.conv2d(view, weight, None, stride, groups=channels)
+        def blur(x: Tensor, shift: Position) -> Tensor:
+            padded = F.pad(x, self.padding, mode=self.pad_mode)
+            return F.conv2d(cut(padded, shift, reach), weight, None, stride, groups=channels)
 
-        return self._sample(
-            x, ((above, below), (left, right)), pad, reach_of(windows, kernel, stride, (1, 1)), blur
-        )
+        return self._sample(x, ((above, below), (left, right)), reach, blur)
 
 
 TIMM: dict[type | str, type[Multisampling]] = {

@@ -10,13 +10,14 @@ from torch.nn import functional as F
 
 from ccnn.draws import Folded, Path
 from ccnn.samplers import Assignment, Position, Sampling, resolve
-from ccnn.submaps import fold, unfold
+from ccnn.submaps import unfold
 
 Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]
 """Rows above and below, columns left and right."""
 Size = int | tuple[int, int]
-_Run = tuple[Position, int, int]
+_Run = tuple[Position, int]
+"""A position, and how many submaps in a row have it."""
 
 
 def pair(value: Any) -> Pair:
@@ -59,7 +60,7 @@ class Multisampling(Folded, nn.Module):
     path: Path = ()
     where: str
     settings: dict[str, Any]
-    _runs: tuple[_Run, ...]
+    _runs: tuple[tuple[_Run, ...], ...]
 
     def set_submaps(self, submaps: int, samplers: Assignment, method: str) -> None:
         """Tells the layer what it receives and which positions it keeps."""
@@ -122,18 +123,20 @@ class Multisampling(Folded, nn.Module):
             operate: the layer's operation, strided, at a position, on the submaps of one run; it pads. With
                 `border="replicate"` the images that it gets are larger.
         """
-        runs, count = self._runs, len(self.samplers)
+        runs = self._runs
         if self.draws is not None and self.draws.current is not None and self.path:
-            drawn = self.draws.current[self.path]
-            runs, count = _runs(drawn), len(drawn)
+            runs = _runs(self.draws.current[self.path])
         if x.shape[0] % self.submaps_now:
             unfold(x, self.submaps_now)  # says what is wrong
-        maps, outputs = unfold(x, count), []
-        for position, first, last in runs:
-            run = fold(maps[first:last])
-            if self.border == "replicate":
-                run = _continue(run, pads, reach, position)
-            outputs.append(operate(run, position))
+        outputs = []
+        for kept in runs:
+            images = x.shape[0] // sum(submaps for _, submaps in kept)
+            # Other than slicing's, the backward of a split keeps channels_last.
+            parts = x.split([submaps * images for _, submaps in kept]) if len(kept) > 1 else [x]
+            for part, (position, _) in zip(parts, kept, strict=True):
+                if self.border == "replicate":
+                    part = _continue(part, pads, reach, position)
+                outputs.append(operate(part, position))
         return torch.cat(outputs)
 
 
@@ -156,15 +159,12 @@ def _continue(x: Tensor, pads: Pads, reach: Pair, shift: Position) -> Tensor:
     return F.pad(x, (0, right, 0, below), mode="replicate") if below or right else x
 
 
-def _runs(samplers: Assignment) -> tuple[_Run, ...]:
-    """Consecutive submaps that are evaluated at the same position, in the order of the output submaps."""
-    runs: list[_Run] = []
-    for kept in range(len(samplers[0])):
-        positions = [sampler[kept] for sampler in samplers]
-        for position, run in groupby(range(len(samplers)), key=positions.__getitem__):
-            submaps = list(run)
-            runs.append((position, submaps[0], submaps[-1] + 1))
-    return tuple(runs)
+def _runs(samplers: Assignment) -> tuple[tuple[_Run, ...], ...]:
+    """For each position kept, in the output's order: the runs of submaps that are evaluated at the same one."""
+    return tuple(
+        tuple((position, len(list(run))) for position, run in groupby(sampler[kept] for sampler in samplers))
+        for kept in range(len(samplers[0]))
+    )
 
 
 def output_size(size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool) -> Pair:

@@ -79,12 +79,16 @@ def attempt(task: Callable[[], object], debug: bool) -> None:
 
 
 def left_out(config: DictConfig) -> bool:
-    """Whether `exclude` leaves this combination of choices out of a sweep; says so."""
+    """Says whether `exclude` leaves this combination of choices out of a sweep; a list is any of its values."""
     choices = HydraConfig.get().runtime.choices
     combinations: Any = OmegaConf.to_container(config.exclude)
     for combination in combinations:
-        if all(_chosen(config, choices, key) == value for key, value in combination.items()):
-            said = ", ".join(f"{key}={value}" for key, value in combination.items())
+        chosen = {key: _chosen(config, choices, key) for key in combination}
+        if all(
+            chosen[key] == value or (isinstance(value, list) and chosen[key] in value)
+            for key, value in combination.items()
+        ):
+            said = ", ".join(f"{key}={value}" for key, value in chosen.items())
             print(f"Left out of the sweep: {said}")
             return True
     return False

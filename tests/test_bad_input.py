@@ -36,6 +36,9 @@ COMMANDS: dict[str, list[str]] = {
     "data.batch_size=1298": ["data.batch_size is 1298", "1167", "at most"],
     "data.batch_size=1000 trainer.devices=2 trainer.strategy=ddp": [
         "data.batch_size is 1000", "584", "processes: 2"],
+    "data.train_images=0": ["data.train_images is 0", "expected 1 or more", "null"],
+    "data.train_images=1168": ["data.train_images is 1168", "1167", "at most"],
+    "data.train_images=few": ["data.train_images: expected an integer or null, got 'few'"],
     "data.channels=3": ["data.mean has 1 numbers", "channel", "3"],
     "data.image_size=28": ["16x16", "28"],
     "data.num_classes=7": ["7", "label"],

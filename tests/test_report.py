@@ -133,6 +133,69 @@ class TestPublished:
         assert INFERENCE["resnet152"]["dilated"] == (3.60, 10.1, 21.60)
 
 
+class TestEqualCompute:
+    """A CCNN of write_run costs three times what its CNN costs."""
+
+    def write(self, folder: Path, longer: int) -> None:
+        for seed in range(3):
+            write_run(folder / f"cnn{seed}", 8.0 + seed, seed=seed, data="digits")
+            write_run(folder / f"longer{seed}", 6.0 + seed, seed=seed, data="digits", epochs=longer)
+            write_run(folder / f"ccnn{seed}", 5.5 + seed, seed=seed, data="digits", convert=True)
+
+    @pytest.mark.parametrize("longer", [870, 900, 930])
+    def test_a_cnn_trained_for_longer_stands_beside_the_ccnn(self, longer: int, tmp_path: Path) -> None:
+        self.write(tmp_path, longer)
+        found = lines(tmp_path)
+        assert [line.network for line in found] == [None, longer, "naive"]
+        cnn, more, ccnn = found
+        assert (more.gain and more.gain.difference, ccnn.gain and ccnn.gain.difference) == (2.0, 2.5)
+        assert cnn.equal_gain is more.equal_gain is None
+        assert ccnn.equal == longer
+        assert ccnn.equal_gain is not None
+        assert ccnn.equal_gain.summary is not None
+        assert ccnn.equal_gain.summary.interval == pytest.approx((0.5, 0.5))
+        assert (more.compute_ratio, ccnn.compute_ratio) == pytest.approx((longer / 300, 3))
+        assert more.multiply_adds_ratio == 1
+        [block] = arrange(read(tmp_path))[0]
+        text = str(sheet(block))
+        assert f"within 5 %: CCNN naive with CNN, {longer} epochs." in text
+        assert "gain at equal compute" in text
+        assert "paper" not in sheet(block).header
+
+    @pytest.mark.parametrize("longer", [600, 960])
+    def test_one_of_another_compute_stays_in_a_table_of_its_own(self, longer: int, tmp_path: Path) -> None:
+        self.write(tmp_path, longer)
+        blocks, _ = arrange(read(tmp_path))
+        assert sorted(len(list(results(block))) for block in blocks) == [1, 2]
+
+    def test_it_stays_where_ccnns_have_as_many_epochs(self, tmp_path: Path) -> None:
+        self.write(tmp_path, 900)
+        write_run(tmp_path / "other", 5.0, data="digits", convert=True, epochs=900)
+        blocks, _ = arrange(read(tmp_path))
+        assert [[line.network for line in results(block)] for block in blocks] == [[None, "naive"]] * 2
+
+    def test_stochastic_trains_at_the_cost_of_the_cnn(self, tmp_path: Path) -> None:
+        self.write(tmp_path, 900)
+        write_run(tmp_path / "stochastic", 7.0, data="digits", convert=True, sampling="stochastic")
+        line = one(lines(tmp_path), "stochastic")
+        assert (line.equal, line.compute_ratio, line.multiply_adds_ratio) == (None, 1, 3)
+        assert line.equal_gain is not None
+        assert line.equal_gain.difference == pytest.approx(1.0)
+
+    def test_a_model_that_exists_only_converted_is_compared_with_its_baseline(self, tmp_path: Path) -> None:
+        for seed in range(3):
+            write_run(tmp_path / f"cnn{seed}", 5.0, seed=seed, model="toy", data="digits")
+            write_run(tmp_path / f"longer{seed}", 5.0, seed=seed, model="toy", data="digits", epochs=900)
+            write_run(tmp_path / f"naive{seed}", 5.0, seed=seed, model="toy", data="digits", convert=True)
+            write_run(tmp_path / f"2x3x3{seed}", 4.0, seed=seed, model="toy_2x3x3", data="digits", convert=True)
+        found = lines(tmp_path)
+        assert [line.network for line in found if line.row.model == "toy_2x3x3"] == ["naive"]
+        line = one(found, "naive", "toy_2x3x3")
+        assert line.equal == 900
+        assert line.equal_gain is not None
+        assert line.equal_gain.difference == pytest.approx(1.0)
+
+
 class TestCells:
     def test_a_cell_is_the_mean_over_seeds(self, tmp_path: Path) -> None:
         for seed, error in enumerate((5.0, 6.0, 7.0)):

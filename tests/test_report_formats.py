@@ -11,7 +11,7 @@ import pytest
 from report_runs import write_curve, write_run
 from rich.console import Console
 
-from ccnn.report import curves, render, scatter, spreadsheets
+from ccnn.report import compute_plot, curves, render, scatter, spreadsheets
 from ccnn.report.curves import read_curves
 from ccnn.report.files import write
 from ccnn.report.folders import gather
@@ -188,6 +188,16 @@ def test_plots_are_800_pixels_wide_and_not_blank(blocks: list[Block]) -> None:
         assert pixels.shape[1] == 800
         ink = np.abs(pixels[..., :3] - 1).max(axis=-1) > 0.3
         assert 0.005 < ink.mean() < 0.5
+
+
+def test_training_compute_is_drawn_where_cnns_were_trained_for_longer(tmp_path: Path) -> None:
+    write_run(tmp_path / "cnn", 6.0)
+    write_run(tmp_path / "ccnn", 5.0, convert=True)
+    assert compute_plot.error_vs_training_compute(arrange(gather([tmp_path])[0])[0]) is None
+    write_run(tmp_path / "longer", 5.5, epochs=900)
+    content = compute_plot.error_vs_training_compute(arrange(gather([tmp_path])[0])[0])
+    assert content is not None
+    assert matplotlib.image.imread(BytesIO(content), format="png").shape[1] == 800
 
 
 def test_a_plot_without_data_is_not_written(tmp_path: Path) -> None:

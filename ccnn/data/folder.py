@@ -45,6 +45,8 @@ class FolderData(InMemoryData):
         seed: seed of the run; order and augmentation follow from it.
         protocol: `honest`, or `paper`: nothing is split off, and the test set takes the validation set's place.
         num_workers: processes that read images, each a whole batch at a time; no more than there are cores.
+        train_images: how many of the images left for training are trained on, drawn once with `split_seed`; None:
+            all.
 
     Raises:
         UserError: if an argument is out of range; from `setup`, if the folders are not as described; while
@@ -70,6 +72,7 @@ class FolderData(InMemoryData):
         seed: int,
         num_workers: int,
         protocol: Literal["honest", "paper"] = "honest",
+        train_images: int | None = None,
     ) -> None:
         if channels != 3:
             raise UserError(f"data.channels is {channels}, but photographs are read as 3: red, green, blue.")
@@ -95,6 +98,7 @@ class FolderData(InMemoryData):
             seed=seed,
             num_workers=min(num_workers, os.cpu_count() or 1),  # torch warns of more; the result is the same
             protocol=protocol,
+            train_images=train_images,
         )
         side = crop or image_size
         shorter = resize or round(side * 256 / 224)
@@ -124,8 +128,7 @@ class FolderData(InMemoryData):
                 f"data.root: {self._root}: train and val have other class folders: {differing[0]} is in one only."
             )
         train = _numbered(self._files["train"])
-        paper = self._protocol == "paper"
-        self._train, self._validation = (train, self._test) if paper else self._split_off_validation(train)
+        self._train, self._validation = self._divide(train, self._test)
         self.check_batch_size(self._world_size)
 
     def train_dataloader(self) -> DataLoader:

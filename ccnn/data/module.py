@@ -41,6 +41,8 @@ class InMemoryData(pl.LightningDataModule):
         seed: seed of the run; order and augmentation follow from it.
         protocol: `honest`, or `paper`: nothing is split off, and the test set takes the validation set's place.
         num_workers: processes that pick the batches' images; 0, in the main process, is usually fastest.
+        train_images: how many of the images left for training are trained on. `split_seed` alone draws them: all
+            runs have the same ones, and fewer are among more. None: all.
 
     Raises:
         UserError: if an argument is out of range; from `prepare_data` and `setup`, if the data are missing,
@@ -65,6 +67,7 @@ class InMemoryData(pl.LightningDataModule):
         seed: int,
         num_workers: int,
         protocol: Literal["honest", "paper"] = "honest",
+        train_images: int | None = None,
     ) -> None:
         super().__init__()
         for key, size in {"batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
@@ -75,6 +78,8 @@ class InMemoryData(pl.LightningDataModule):
                 f"data.validation_fraction is {validation_fraction}, expected at least 0 and less than 1; "
                 "0 splits nothing off."
             )
+        if train_images is not None and train_images < 1:
+            raise UserError(f"data.train_images is {train_images}, expected 1 or more, or null for all.")
         for key, numbers in {"mean": mean, "std": std}.items():
             if len(numbers) != channels:
                 raise UserError(f"data.{key} has {len(numbers)} numbers, expected one per channel: {channels}.")
@@ -92,6 +97,7 @@ class InMemoryData(pl.LightningDataModule):
         self._batch_size, self._eval_batch_size = batch_size, eval_batch_size
         self._validation_fraction, self._split_seed = validation_fraction, split_seed
         self._seed, self._num_workers, self._protocol = seed, num_workers, protocol
+        self._train_images = train_images
         self._train: Split | None = None
         self._validation: Split | None = None
         self._test: Split | None = None
@@ -107,8 +113,7 @@ class InMemoryData(pl.LightningDataModule):
         train, test, origin = load(self._name, self._root)
         for split, half in ((train, "training"), (test, "test")):
             check(split, f"The {half} set in {origin}", self._channels, self._image_size, self._num_classes)
-        paper = self._protocol == "paper"
-        self._train, self._validation = (train, test) if paper else self._split_off_validation(train)
+        self._train, self._validation = self._divide(train, test)
         self._test = test
         self.check_batch_size(self._world_size)
 
@@ -123,7 +128,7 @@ class InMemoryData(pl.LightningDataModule):
         if self._batch_size > per_process:
             raise UserError(
                 f"data.batch_size is {self._batch_size}, but each process has {per_process} training images "
-                f"({images} without the validation set, processes: {processes}). "
+                f"({images} in all, processes: {processes}). "
                 f"Set data.batch_size to {per_process} at most."
             )
 
@@ -188,20 +193,34 @@ class InMemoryData(pl.LightningDataModule):
         """What the classes are called, in the order of their labels."""
         return CLASS_NAMES.get(self._name, tuple(map(str, range(self._num_classes))))
 
-    def _split_off_validation(self, train: Split) -> tuple[Split, Split | None]:
-        if self._validation_fraction == 0:
-            return train, None
+    def _divide(self, train: Split, test: Split) -> tuple[Split, Split | None]:
+        """The images to train and to validate on; one permutation, of `split_seed` alone, decides on both."""
         count = len(train.labels)
+        generator = torch.Generator().manual_seed(derive_seed("validation", self._split_seed))
+        permutation = torch.randperm(count, generator=generator)
+        validation, rest = permutation.tensor_split([self._validation_count(count)])
+        if self._train_images is not None and self._train_images > len(rest):
+            raise UserError(
+                f"data.train_images is {self._train_images}, but there are {len(rest)} images to train on "
+                f"({count} without the validation set). Set data.train_images to {len(rest)} at most, or to null "
+                "for all."
+            )
+        chosen = train.select(rest[: self._train_images].sort().values)
+        if self._protocol == "paper":
+            return chosen, test
+        return chosen, train.select(validation.sort().values) if len(validation) else None
+
+    def _validation_count(self, count: int) -> int:
+        """How many of the images are split off for validation."""
+        if self._protocol == "paper" or self._validation_fraction == 0:
+            return 0
         validation_count = round(count * self._validation_fraction)
         if not 0 < validation_count < count:
             raise UserError(
                 f"data.validation_fraction is {self._validation_fraction}, which splits off "
                 f"{validation_count} of {count} images, expected at least 1 for either."
             )
-        generator = torch.Generator().manual_seed(derive_seed("validation", self._split_seed))
-        permutation = torch.randperm(count, generator=generator)
-        validation, rest = permutation.tensor_split([validation_count])
-        return train.select(rest.sort().values), train.select(validation.sort().values)
+        return validation_count
 
     def _training_batches(self, start: tuple[int, int]) -> TrainingBatches:
         size = len(self.train_set.labels)

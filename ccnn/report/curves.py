@@ -10,9 +10,9 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from ccnn.report.grid import Block, Network, Row, network_name, network_order
+from ccnn.report.grid import Block, Row, network_name, network_order
 from ccnn.report.palette import COLOURS, figure, plain, png
-from ccnn.report.runs import Run
+from ccnn.report.runs import Network, Run
 from ccnn.report.sheets import row_name, short_title
 from ccnn.report.statistics import summarise
 
@@ -26,7 +26,7 @@ Curve = dict[int, float]
 
 
 def learning_curves(blocks: Sequence[Block], problems: list[str]) -> bytes | None:
-    """Draws one panel per model and block.
+    """Draws one panel per model and block, without the CNNs that were trained for longer.
 
     Args:
         blocks: their finished runs are drawn.
@@ -38,9 +38,10 @@ def learning_curves(blocks: Sequence[Block], problems: list[str]) -> bytes | Non
     panels = []
     for block in blocks:
         for row in block.rows:
-            curves = {
+            curves: dict[Network, list[dict[str, Curve]]] = {
                 network: [curve for run in runs if run.finished and (curve := read_curves(run, problems))]
                 for network, runs in row.cells.items()
+                if not isinstance(network, int)
             }
             if any(curves.values()):
                 panels.append((block, row, curves))

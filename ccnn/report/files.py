@@ -6,11 +6,15 @@ from pathlib import Path
 
 from ccnn.errors import UserError
 from ccnn.report import render, spreadsheets
+from ccnn.report.compute_plot import error_vs_training_compute
 from ccnn.report.curves import learning_curves
 from ccnn.report.grid import Block
 from ccnn.report.runs import Run
 from ccnn.report.scatter import error_vs_multiply_adds
 from ccnn.report.sheets import Sheet
+
+_SPECIAL = "error_vs_training_compute.png"
+"""Is there for studies that have CNNs trained for longer; elsewhere nobody misses it."""
 
 
 def write(
@@ -38,14 +42,17 @@ def write(
     }
     contents: dict[str, bytes | None] = {name: text.encode() for name, text in texts.items()}
     contents["error_vs_multiply_adds.png"] = error_vs_multiply_adds(blocks)
+    contents[_SPECIAL] = error_vs_training_compute(blocks)
     contents["learning_curves.png"] = learning_curves(blocks, problems)
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
             if content is None:
-                problems.append(f"{folder / name}: not written, no run has what it would show.")
                 (folder / name).unlink(missing_ok=True)  # one of an earlier report would contradict the tables
+                if name == _SPECIAL:
+                    continue
+                problems.append(f"{folder / name}: not written, no run has what it would show.")
             else:
                 _replace(folder / name, content)
                 written.append(folder / name)

@@ -6,11 +6,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
+from ccnn.report.compute import set_beside
 from ccnn.report.published import BASELINES, NAMES, SAMPLING, TABLES, Column, PaperTable
-from ccnn.report.runs import Condition, Run
-
-Network = str | None
-"""The sampling of a CCNN; None for the CNN."""
+from ccnn.report.runs import Condition, Network, Run
 
 Variant = tuple[tuple[str, Any], ...]
 """Settings that tell apart rows of the same model: dotted keys of the config and their values."""
@@ -63,7 +61,7 @@ def arrange(runs: Sequence[Run], table: PaperTable | None = None) -> tuple[list[
         each = ", ".join(f"{commit} ({count})" for commit, count in commits.most_common())
         notes.append(f"The runs are of different versions of the program: {each}.")
     blocks = []
-    runs = sorted(_adopt(runs), key=_block_order)
+    runs = sorted(set_beside(_adopt(runs)), key=_block_order)
     for (column, condition), members in groupby(runs, key=lambda run: (run.column, run.condition)):
         blocks.append(_block(column, condition, list(members), table))
     for column in table.columns if table else ():
@@ -97,16 +95,16 @@ def _block(column: Column, condition: Condition | None, runs: list[Run], table: 
     models = (
         [model for model in table.errors if table.at(model, column) or model in found] if table else list(found)
     )
-    samplings = {run.sampling for run in runs}
+    networks_here = {run.network for run in runs if run.longer is None}
     rows = []
     for model in sorted(models, key=_model_order):
         mine = found.get(model, [])
-        networks = ({run.sampling for run in mine} | {None, SAMPLING}) if table else samplings
+        networks = {run.network for run in mine} | ({None, SAMPLING} if table else networks_here)
         if model in BASELINES and all(run.sampling for run in mine):
             networks = networks - {None}
         for variant, members in _variants(mine):
             cells = {
-                network: _one_for_each_seed([run for run in members if run.sampling == network], notes)
+                network: _one_for_each_seed([run for run in members if run.network == network], notes)
                 for network in sorted(networks, key=network_order)
             }
             rows.append(Row(model, variant, cells))
@@ -137,7 +135,7 @@ def _one_for_each_seed(runs: list[Run], notes: list[str]) -> tuple[Run, ...]:
             which = "newest" if all(run.finished == same[0].finished for run in same) else "newest finished"
             name = NAMES.get(same[0].model, same[0].model)
             notes.append(
-                f"{name}, {network_name(same[0].sampling)}, seed {seed}: {len(same)} runs, "
+                f"{name}, {network_name(same[0].network)}, seed {seed}: {len(same)} runs, "
                 f"the {which} one counts, {same[-1].folder}."
             )
     return tuple(chosen)
@@ -146,9 +144,11 @@ def _one_for_each_seed(runs: list[Run], notes: list[str]) -> tuple[Run, ...]:
 def network_name(network: Network) -> str:
     """What tables call a network.
 
-    >>> network_name(None), network_name("lattice skip_first=1")
-    ('CNN', 'CCNN lattice skip_first=1')
+    >>> network_name(None), network_name(480), network_name("lattice skip_first=1")
+    ('CNN', 'CNN, 480 epochs', 'CCNN lattice skip_first=1')
     """
+    if isinstance(network, int):
+        return f"CNN, {network} epochs"
     return "CNN" if network is None else f"CCNN {network}"
 
 
@@ -159,9 +159,11 @@ def _model_order(model: str) -> tuple[int, str]:
     return (_MODELS.index(model) if model in _MODELS else len(_MODELS), model)
 
 
-def network_order(network: Network) -> tuple[int, str]:
-    """Sorts networks: the CNN, the paper's CCNN, others."""
-    return (0 if network is None else 1 if network == SAMPLING else 2, network or "")
+def network_order(network: Network) -> tuple[int, int, str]:
+    """Sorts networks: the CNN, CNNs by their epochs, the paper's CCNN, others."""
+    if network is None or isinstance(network, int):
+        return (0, network or 0, "")
+    return (1 if network == SAMPLING else 2, 0, network)
 
 
 def _column_order(column: Column) -> tuple[int, Column]:

@@ -84,7 +84,8 @@ _IRRELEVANT = (
         "logger.",
         "evaluation.",
     ),  # not part of the training
-    *("convert", "sampling", "protocol", "trainer.max_epochs", "data.batch_size"),  # what tables tell apart anyway
+    *("convert", "sampling", "protocol", "data.batch_size", "data.train_images"),  # what tables tell apart anyway
+    *("trainer.max_epochs", "scheduler.max_epochs"),
     *("data.augmentations.", "data.recipe.", "data.validation_fraction"),
     *("resume", "sweep", "exclude", "checkpointing", "channels_last", "compile", "trainer.strategy"),
     *("data.protocol", "data.root", "data.download", "data.num_workers", "data.seed", "data.eval_batch_size"),

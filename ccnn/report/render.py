@@ -9,11 +9,11 @@ from rich.console import Group as Renderables
 from rich.console import RenderableType
 from rich.text import Text
 
-from ccnn.report.sheets import HEADER, Sheet
+from ccnn.report.sheets import Sheet
 
 LEGEND = (
     "± is the sample standard deviation over seeds, (n) their number. Gains are percentage points, "
-    "paired by seed; the interval is Student's, from 3 pairs on. Ratios (×) are the CCNN's over the CNN's."
+    "paired by seed; the interval is Student's, from 3 pairs on. Ratios (×) are over those of the CNN."
 )
 """How to read the numbers; every format says it once."""
 
@@ -32,7 +32,8 @@ def _table(sheet: Sheet) -> Text:
     lines = [[_wrapped(cell) for cell in line] for group in sheet.groups for line in group.lines]
     widths = [max([len(part) for cell in column for part in cell] or [0]) for column in zip(*lines, strict=True)]
     header = [
-        wrap(name, max(width, *map(len, _WORDS.split(name)))) for name, width in zip(HEADER, widths, strict=True)
+        wrap(name, max(width, *map(len, _WORDS.split(name))))
+        for name, width in zip(sheet.header, widths, strict=True)
     ]
     widths = [max(width, *map(len, name)) for width, name in zip(widths, header, strict=True)]
     text = Text(no_wrap=True, overflow="ignore")
@@ -74,10 +75,10 @@ def markdown(sheets: Sequence[Sheet], notes: Sequence[str]) -> str:
     """The report as GitHub-flavoured Markdown."""
     lines: list[str] = []
     for sheet in sheets:
-        lines += [f"## {_escape_markdown(sheet.title)}", "", _markdown_row(HEADER)]
-        lines.append("|---|" + "---:|" * (len(HEADER) - 1))
+        lines += [f"## {_escape_markdown(sheet.title)}", "", _markdown_row(sheet.header)]
+        lines.append("|---|" + "---:|" * (len(sheet.header) - 1))
         for group in sheet.groups:
-            lines.append(f"| **{_escape_markdown(group.name)}** |" + " |" * (len(HEADER) - 1))
+            lines.append(f"| **{_escape_markdown(group.name)}** |" + " |" * (len(sheet.header) - 1))
             lines += [_markdown_row(line) for line in group.lines]
         lines += ["", *(f"- {_escape_markdown(note)}" for note in sheet.notes), *([""] if sheet.notes else [])]
     return "\n".join([*lines, *(f"{_escape_markdown(note)}\n" for note in (*notes, LEGEND))])
@@ -89,13 +90,13 @@ def latex(sheets: Sequence[Sheet], notes: Sequence[str]) -> str:
     for sheet in sheets:
         lines += [r"\begin{table}", r"\centering\small", rf"\caption{{{_escape_latex(sheet.title)}}}"]
         lines += [
-            rf"\begin{{tabular}}{{l{'r' * (len(HEADER) - 1)}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(sheet.header) - 1)}}}",
             r"\toprule",
-            _latex_row(HEADER),
+            _latex_row(sheet.header),
             r"\midrule",
         ]
         for group in sheet.groups:
-            lines.append(rf"\multicolumn{{{len(HEADER)}}}{{l}}{{{_escape_latex(group.name)}}} \\")
+            lines.append(rf"\multicolumn{{{len(sheet.header)}}}{{l}}{{{_escape_latex(group.name)}}} \\")
             lines += [r"\quad " + _latex_row(line) for line in group.lines]
         lines += [r"\bottomrule", r"\end{tabular}", *(rf"\par {_escape_latex(note)}" for note in sheet.notes)]
         lines += [r"\end{table}", ""]

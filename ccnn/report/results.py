@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import fmean
 
-from ccnn.report.grid import Block, Network, Row
+from ccnn.report.compute import nearest
+from ccnn.report.grid import Block, Row
 from ccnn.report.published import BASELINES, RECIPES, SAMPLING, SPREADS, published
-from ccnn.report.runs import Run
+from ccnn.report.runs import Network, Run
 from ccnn.report.statistics import Gain, Summary, gain, summarise
 
 
@@ -20,13 +21,16 @@ class Result:
         runs: one for each seed.
         states: how many of them finished, failed, ….
         error: over the seeds that finished.
-        gain: of the CCNN over the CNN that it is compared with.
+        gain: of the CCNN, or of a CNN trained for longer, over the CNN that it is compared with.
+        equal, equal_gain: the CNN that cost what the CCNN's training did, None being that of equal epochs, and
+            the gain over it; `equal_gain` is None if there is none.
         published, spread: the paper's error and its ±, if it has this cell.
         difference: our mean error minus the published one.
         published_gain: the paper's CNN error minus its CCNN error.
         unlike: what was done in another way than by the paper, as (what, here, paper's).
         multiply_adds: for one image.
-        multiply_adds_ratio, time_ratio: the CCNN's over the CNN's.
+        training_compute: multiply-adds of the forward passes of the whole training.
+        multiply_adds_ratio, compute_ratio, time_ratio: the CCNN's over the CNN's.
         seconds: mean training time.
         machines: whether the times that `time_ratio` compares were taken on machines of one kind.
     """
@@ -38,6 +42,8 @@ class Result:
     states: Counter[str]
     error: Summary | None
     gain: Gain | None
+    equal: int | None
+    equal_gain: Gain | None
     published: float | None
     spread: float | None
     difference: float | None
@@ -45,6 +51,8 @@ class Result:
     unlike: tuple[tuple[str, object, object], ...]
     multiply_adds: float | None
     multiply_adds_ratio: float | None
+    training_compute: float | None
+    compute_ratio: float | None
     seconds: float | None
     time_ratio: float | None
     machines: bool
@@ -60,7 +68,15 @@ def results(block: Block) -> Iterator[Result]:
 def _result(block: Block, row: Row, network: Network, runs: tuple[Run, ...]) -> Result:
     finished = _finished(runs)
     error = summarise([run.error for run in finished.values()]) if finished else None
-    compared = _finished(_compared_with(block, row)) if network is not None else {}
+    cnns = {name: _finished(runs) for name, runs in _compared_with(block, row).items()}
+    compared = cnns.get(None, {}) if network is not None else {}
+    compute = _compute(finished)
+    equal, equal_gain = None, None
+    if isinstance(network, str) and finished and len(cnns) > 1:
+        same = {_compute(mine): name for name, mine in cnns.items() if mine}
+        if (cost := nearest(compute, list(same))) is not None:
+            equal = same[cost]
+            equal_gain = gain(_errors(cnns[equal]), _errors(finished))
     value, published_gain = _published(block, row, network)
     multiply_adds, seconds = _mean(finished, "multiply_adds"), _mean(finished, "training_seconds")
     ratio = _ratio(multiply_adds, _mean(compared, "multiply_adds"))
@@ -74,6 +90,8 @@ def _result(block: Block, row: Row, network: Network, runs: tuple[Run, ...]) -> 
         states=Counter(run.state for run in runs),
         error=error,
         gain=gain(_errors(compared), _errors(finished)) if compared and finished else None,
+        equal=equal,
+        equal_gain=equal_gain,
         published=value,
         spread=SPREADS.get((row.model, block.column, network is not None)) if value is not None else None,
         difference=error.mean - value if error and value is not None else None,
@@ -81,19 +99,21 @@ def _result(block: Block, row: Row, network: Network, runs: tuple[Run, ...]) -> 
         unlike=_unlike(block, runs) if finished and value is not None else (),
         multiply_adds=multiply_adds,
         multiply_adds_ratio=ratio,
+        training_compute=compute,
+        compute_ratio=_ratio(compute, _compute(compared)),
         seconds=seconds,
         time_ratio=_ratio(seconds, _mean(compared, "training_seconds")),
         machines=len({run.machine for run in (*compared.values(), *finished.values())}) <= 1,
     )
 
 
-def _compared_with(block: Block, row: Row) -> tuple[Run, ...]:
-    """The CNN of the same row; for a model that has none, that of its baseline, trained alike."""
-    if row.cells.get(None) or row.model not in BASELINES:
-        return row.cells.get(None, ())
-    base = BASELINES[row.model]
-    rows = (other for other in block.rows if (other.model, other.variant) == (base, row.variant))
-    return next((other.cells.get(None, ()) for other in rows), ())
+def _compared_with(block: Block, row: Row) -> dict[int | None, tuple[Run, ...]]:
+    """The CNNs of the same row; for a model that has none, those of its baseline, trained alike."""
+    if not row.cells.get(None) and row.model in BASELINES:
+        base = BASELINES[row.model]
+        rows = (other for other in block.rows if (other.model, other.variant) == (base, row.variant))
+        row = next(rows, row)
+    return {name: runs for name, runs in row.cells.items() if not isinstance(name, str)}
 
 
 def _published(block: Block, row: Row, network: Network) -> tuple[float | None, float | None]:
@@ -141,6 +161,11 @@ def _errors(runs: dict[int, Run]) -> dict[int, float]:
 def _mean(runs: dict[int, Run], key: str) -> float | None:
     values = [value for run in runs.values() if (value := run.number(key)) is not None]
     return fmean(values) if values else None
+
+
+def _compute(runs: dict[int, Run]) -> float | None:
+    """Of one run's training; those of other seeds cost the same."""
+    return next((run.training_compute for run in runs.values()), None)
 
 
 def _ratio(value: float | None, of: float | None) -> float | None:

@@ -10,6 +10,9 @@ from ccnn.report.published import Column
 
 Mapped = Mapping[str, Any]
 
+Network = str | int | None
+"""The sampling of a CCNN; None for the CNN; its epochs for a CNN trained for longer, at a CCNN's compute."""
+
 
 class Condition(NamedTuple):
     """What runs must have in common to stand in one table; None where a run does not say."""
@@ -34,6 +37,7 @@ class Run:
         metrics: of metrics.json; empty if the run did not finish.
         environment: of environment.json.
         started: orders runs by age.
+        longer: of a CNN that is shown among runs of fewer epochs, because it cost the same: its own epochs.
     """
 
     folder: Path
@@ -48,6 +52,7 @@ class Run:
     metrics: Mapped
     environment: Mapped
     started: float
+    longer: int | None = None
 
     @property
     def finished(self) -> bool:
@@ -58,6 +63,25 @@ class Run:
     def error(self) -> float:
         """Test error of a finished run, in percent."""
         return float(self.metrics["test/error"])
+
+    @property
+    def network(self) -> Network:
+        """Which column of its model's row it belongs to."""
+        return self.longer if self.sampling is None else self.sampling
+
+    @property
+    def training_compute(self) -> float | None:
+        """Multiply-adds of the forward passes of the whole training; None if the run does not say enough."""
+        _, epochs, images, _ = self.condition
+        each = self.number("multiply_adds")
+        method = (self.sampling or "").partition(" ")[0]
+        if method == "stochastic":  # multiply_adds is that of the method it has in evaluation
+            each = self.number("plain_multiply_adds")
+        elif method == "random" and "evaluation=" in (self.sampling or ""):
+            each = None
+        if each is None or not epochs or not images:
+            return None
+        return each * images * (self.longer or epochs)
 
     @property
     def commit(self) -> str | None:

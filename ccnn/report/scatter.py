@@ -6,20 +6,27 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from ccnn.report.grid import Block, Network, network_name, network_order
+from ccnn.report.grid import Block, network_name, network_order
 from ccnn.report.palette import COLOURS, MARKERS, figure, plain, png
 from ccnn.report.results import Result, results
+from ccnn.report.runs import Network
 from ccnn.report.sheets import block_title, row_name
 
 
 def error_vs_multiply_adds(blocks: Sequence[Block]) -> bytes | None:
     """Draws one panel per block: a colour per model, a marker per network, a line from CNN to CCNN.
 
+    CNNs that only trained for longer are left out, being no other networks.
+
     Returns:
         The content of a PNG file; None if no run has both numbers.
     """
     lines = {
-        number: [line for line in results(block) if line.error and line.multiply_adds]
+        number: [
+            line
+            for line in results(block)
+            if line.error and line.multiply_adds and not isinstance(line.network, int)
+        ]
         for number, block in enumerate(blocks)
     }
     lines = {number: mine for number, mine in lines.items() if mine}

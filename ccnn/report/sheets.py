@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ccnn.report.compute import TOLERANCE
 from ccnn.report.grid import Block, Row, network_name
 from ccnn.report.numerals import duration, plus_minus, quantity, setting, signed, times
 from ccnn.report.published import (
@@ -18,6 +19,7 @@ from ccnn.report.published import (
     published,
 )
 from ccnn.report.results import Result, results
+from ccnn.report.statistics import Gain
 
 HEADER = (
     "network",
@@ -30,7 +32,10 @@ HEADER = (
     "multiply-adds",
     "training time",
 )
-"""The columns. Line breaks within cells are `\\n`."""
+"""The columns of a table beside the paper's. Line breaks within cells are `\\n`."""
+
+_OF_THE_PAPER = ("paper", "difference", "paper's gain")
+_AT_EQUAL_COMPUTE = ("gain at equal compute", "95 % interval of it", "training compute")
 
 MISSING = "–"
 
@@ -44,9 +49,17 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True)
 class Sheet:
-    """One block, ready to be shown."""
+    """One block, ready to be shown.
+
+    Args:
+        title: the data and what all its runs have in common.
+        header: the columns' names.
+        groups: the lines, as long as the header.
+        notes: below the table.
+    """
 
     title: str
+    header: tuple[str, ...]
     groups: tuple[Group, ...]
     notes: tuple[str, ...]
 
@@ -59,15 +72,19 @@ def sheet(block: Block, table: PaperTable | None = None) -> Sheet:
         table: adds what else the paper's table holds to the notes.
     """
     lines = list(results(block))
+    header = _header(lines)
     groups = [
-        Group(_label(row, block.column, lines), tuple(_cells(line) for line in lines if line.row is row))
+        Group(
+            _label(row, block.column, lines),
+            tuple(tuple(_cells(line)[name] for name in header) for line in lines if line.row is row),
+        )
         for row in block.rows
     ]
-    notes = [*_unlike(lines), *_marks(lines), *_unfinished(lines), *block.notes]
+    notes = [*_equal_compute(lines), *_unlike(lines), *_marks(lines), *_unfinished(lines), *block.notes]
     for name, values in table.others.items() if table else ():
         if (value := values[table.columns.index(block.column)] if table else None) is not None:
             notes.append(f"Published besides: {name}: {value:.2f} %.")
-    return Sheet(block_title(block), tuple(groups), tuple(notes))
+    return Sheet(block_title(block), header, tuple(groups), tuple(notes))
 
 
 _TITLES = {
@@ -121,27 +138,60 @@ def _label(row: Row, column: Column, lines: list[Result]) -> str:
     return f"{row_name(row)} ({'; '.join(parts)})" if parts else row_name(row)
 
 
-def _cells(line: Result) -> tuple[str, ...]:
-    gain, interval = "", ""
-    if line.gain and line.gain.summary:
-        summary = line.gain.summary
-        gain = plus_minus(summary.mean, summary.std, summary.n, with_sign=True)
-        if summary.interval:
-            interval = " … ".join(signed(bound) for bound in summary.interval)
-    elif line.gain:
-        gain = f"{signed(line.gain.difference)} unpaired"
-    converted = line.network is not None
-    return (
-        network_name(line.network),
-        _error(line),
-        gain,
-        interval,
-        "" if line.published is None else f"{line.published:.2f}" + (f" ± {line.spread}" if line.spread else ""),
-        "" if line.difference is None else signed(line.difference) + ("†" if line.unlike else ""),
-        "" if line.published_gain is None else signed(line.published_gain),
-        times(line.multiply_adds_ratio) if converted else quantity(line.multiply_adds),
-        (times(line.time_ratio) + ("" if line.machines else "‡")) if line.time_ratio else duration(line.seconds),
-    )
+def _header(lines: list[Result]) -> tuple[str, ...]:
+    """The columns of a block: the paper's where it has this data, equal compute where there are such runs."""
+    if not any(isinstance(line.network, int) for line in lines):
+        return HEADER
+    kept = [name for name in HEADER if name not in _OF_THE_PAPER or any(line.published for line in lines)]
+    place = kept.index("95 % interval") + 1
+    return (*kept[:place], *_AT_EQUAL_COMPUTE[:2], *kept[place:-1], _AT_EQUAL_COMPUTE[2], kept[-1])
+
+
+def _cells(line: Result) -> dict[str, str]:
+    """The texts of a line under the names of their columns."""
+    gain, interval = _gain(line.gain)
+    equal_gain, equal_interval = _gain(line.equal_gain)
+    relative = line.network is not None
+    time = times(line.time_ratio) + ("" if line.machines else "‡") if line.time_ratio else duration(line.seconds)
+    return {
+        "network": network_name(line.network),
+        "test error, %": _error(line),
+        "gain over the CNN": gain,
+        "95 % interval": interval,
+        "gain at equal compute": equal_gain,
+        "95 % interval of it": equal_interval,
+        "paper": ""
+        if line.published is None
+        else f"{line.published:.2f}" + (f" ± {line.spread}" if line.spread else ""),
+        "difference": "" if line.difference is None else signed(line.difference) + ("†" if line.unlike else ""),
+        "paper's gain": "" if line.published_gain is None else signed(line.published_gain),
+        "multiply-adds": times(line.multiply_adds_ratio) if relative else quantity(line.multiply_adds),
+        "training compute": times(line.compute_ratio) if relative else quantity(line.training_compute),
+        "training time": time,
+    }
+
+
+def _gain(gain: Gain | None) -> tuple[str, str]:
+    """A gain and its interval."""
+    if gain is None:
+        return "", ""
+    if gain.summary is None:
+        return f"{signed(gain.difference)} unpaired", ""
+    summary = gain.summary
+    interval = " … ".join(signed(bound) for bound in summary.interval or ())
+    return plus_minus(summary.mean, summary.std, summary.n, with_sign=True), interval
+
+
+def _equal_compute(lines: list[Result]) -> list[str]:
+    """Which CNN each CCNN is compared with at equal compute."""
+    pairs: dict[str, list[str]] = {}
+    for line in lines:
+        if line.equal_gain:
+            pairs.setdefault(network_name(line.equal), []).append(network_name(line.network))
+    if not pairs:
+        return []
+    told = "; ".join(f"{', '.join(dict.fromkeys(names))} with {cnn}" for cnn, names in pairs.items())
+    return [f"Equal compute, training multiply-adds within {TOLERANCE:.0%}: {told}.".replace("%", " %")]
 
 
 def _error(line: Result) -> str:
@@ -172,7 +222,7 @@ def _marks(lines: list[Result]) -> list[str]:
 def _unfinished(lines: list[Result]) -> list[str]:
     """What stopped the runs that did not finish, as far as they say."""
     return [
-        f"{NAMES.get(run.model, run.model)}, {network_name(run.sampling)}, seed {run.seed}: {run.state}"
+        f"{NAMES.get(run.model, run.model)}, {network_name(run.network)}, seed {run.seed}: {run.state}"
         + (f": {run.problem.rstrip('.')}" if run.problem else "")
         + f" ({run.folder})."
         for line in lines

@@ -26,18 +26,20 @@ def runs_table(runs: Iterable[Run]) -> str:
 def _cell(line: Result) -> dict[str, Any]:
     summary = line.gain.summary if line.gain else None
     low, high = (summary and summary.interval) or (None, None)
+    equal = line.equal_gain.summary if line.equal_gain else None
+    equal_low, equal_high = (equal and equal.interval) or (None, None)
     protocol, epochs, images, batch_size = line.block.condition or (None,) * 4
     return {
         "data": line.block.column.data,
         "augment": line.block.column.augment,
         "protocol": protocol,
-        "epochs": epochs,
+        "epochs": line.network if isinstance(line.network, int) else epochs,
         "train_images": images,
         "batch_size": batch_size,
         "model": line.row.model,
         "settings": " ".join(f"{key}={value}" for key, value in line.row.variant),
-        "convert": line.network is not None,
-        "sampling": line.network,
+        "convert": isinstance(line.network, str),
+        "sampling": line.network if isinstance(line.network, str) else None,
         "seeds": " ".join(str(run.seed) for run in line.runs if run.finished),
         **{state: line.states[state] for state in STATES},
         "test_error": line.error and line.error.mean,
@@ -47,6 +49,12 @@ def _cell(line: Result) -> dict[str, Any]:
         "gain_pairs": (summary.n if summary else 0) if line.gain else None,
         "gain_low": low,
         "gain_high": high,
+        "equal_compute_epochs": line.equal_gain and (line.equal or epochs),
+        "equal_compute_gain": line.equal_gain and line.equal_gain.difference,
+        "equal_compute_gain_std": equal and equal.std,
+        "equal_compute_gain_pairs": (equal.n if equal else 0) if line.equal_gain else None,
+        "equal_compute_gain_low": equal_low,
+        "equal_compute_gain_high": equal_high,
         "published": line.published,
         "published_std": line.spread,
         "difference": line.difference,
@@ -54,6 +62,8 @@ def _cell(line: Result) -> dict[str, Any]:
         "unlike_paper": "; ".join(f"{what}: {here} instead of {paper}" for what, here, paper in line.unlike),
         "multiply_adds": line.multiply_adds,
         "multiply_adds_ratio": line.multiply_adds_ratio,
+        "training_compute": line.training_compute,
+        "training_compute_ratio": line.compute_ratio,
         "training_seconds": line.seconds,
         "training_time_ratio": line.time_ratio,
     }

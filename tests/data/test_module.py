@@ -100,6 +100,23 @@ def test_the_validation_set_is_fixed_and_apart() -> None:
     assert not torch.equal(other.images, first.validation_set.images)
 
 
+def test_fewer_training_images_are_the_same_in_every_run_and_validation_stays() -> None:
+    whole, some, fewer = ready(), ready(train_images=600, seed=1), ready(train_images=200, seed=2, batch_size=64)
+    assert [len(module.train_set.labels) for module in (whole, some, fewer)] == [1167, 600, 200]
+    images = [
+        {tuple(image) for image in module.train_set.images.flatten(1).tolist()} for module in (fewer, some, whole)
+    ]
+    assert images[0] < images[1] < images[2]
+    for module in (some, fewer):
+        assert module.validation_set is not None
+        assert whole.validation_set is not None
+        assert torch.equal(module.validation_set.images, whole.validation_set.images)
+    assert torch.equal(ready(train_images=600, seed=7).train_set.images, some.train_set.images)
+    assert ready(train_images=1167).train_set.images.equal(whole.train_set.images)
+    paper = ready(train_images=1297, protocol="paper")
+    assert torch.equal(paper.train_set.images, load("digits", Path())[0].images)
+
+
 @quiet
 def test_a_run_sees_each_image_once_an_epoch_augmented_anew(tmp_path: Path) -> None:
     module, model = data(), Linear()
@@ -199,6 +216,9 @@ def test_the_augmentation_is_of_the_config() -> None:
         ({"batch_size": 0}, "data.batch_size is 0"),
         ({"batch_size": 1168}, "data.batch_size is 1168, but each process has 1167"),
         ({"eval_batch_size": -1}, "data.eval_batch_size is -1"),
+        ({"train_images": 0}, "data.train_images is 0, expected 1 or more, or null"),
+        ({"train_images": 1168}, "data.train_images is 1168, but there are 1167 .*at most"),
+        ({"train_images": 100}, "data.batch_size is 128, but each process has 100 training images"),
         ({"validation_fraction": 1.0}, "data.validation_fraction is 1.0"),
         ({"validation_fraction": 1e-6}, "splits off 0 of 1297"),
         ({"mean": [0.1, 0.2]}, "data.mean has 2 numbers"),

@@ -24,13 +24,23 @@ class Task:
         input_size: (C, H, W) of each.
         training: a whole training step (forward, cross-entropy, backward, SGD with Nesterov momentum) rather than
             inference.
-        recommended: channels_last and bf16 autocast rather than float32.
+        recommended: channels_last, and bf16 autocast where the device computes in it, rather than float32.
     """
 
     batch: int
     input_size: InputSize
     training: bool = False
     recommended: bool = False
+
+
+def has_bf16(device: str) -> bool:
+    """Whether a device computes in bf16: GPUs, processors with AVX512_BF16 or AMX; others are slow in it."""
+    return device != "cpu" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def autocast(device: str, recommended: bool) -> AbstractContextManager[object]:
+    """The precision of the recommended settings on a device, or float32."""
+    return torch.autocast(device, torch.bfloat16) if recommended and has_bf16(device) else nullcontext()
 
 
 def prepared(model: nn.Module, task: Task, device: str = "cpu") -> nn.Module:
@@ -69,7 +79,7 @@ class Workload:
         self.optimizer.step()
 
     def _precision(self) -> AbstractContextManager[object]:
-        return torch.autocast(self.images.device.type, torch.bfloat16) if self.task.recommended else nullcontext()
+        return autocast(self.images.device.type, self.task.recommended)
 
     def tensors(self) -> Iterator[Tensor]:
         """All tensors that exist before the first call."""

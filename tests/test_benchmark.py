@@ -200,7 +200,8 @@ def test_a_simulated_forward_pass_allocates_the_same_on_cuda(kind: str) -> None:
     assert seen[0] == seen[1]
 
 
-def test_simulation_knows_channels_last_and_bf16() -> None:
+def test_simulation_knows_channels_last_and_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ccnn.workload.has_bf16", lambda device: True)
     model, task = small("naive"), Task(4, (3, 32, 32), True, recommended=True)
     workload = Workload(prepared(model, task), task)
     with PeakMemory(workload.tensors()) as memory:

@@ -1,7 +1,7 @@
 """Suite `layers`: each multisampling layer against the plain strided layer that does as much work."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ccnn.benchmark import Contender, ratio
 from ccnn.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredMaxPool2d
+from ccnn.workload import autocast, has_bf16
 from scripts.benchmarks.networks import Options
 from scripts.benchmarks.tables import Bar, Cell, Result, Table
 
@@ -142,7 +143,7 @@ class _Run:
         layout = torch.channels_last if self.recommended else torch.contiguous_format
         layer = self.build().to(device=self.device, memory_format=layout)  # type: ignore[call-overload]
         # Within a network under autocast, maps are in bf16 already.
-        dtype = torch.bfloat16 if self.recommended else torch.float32
+        dtype = torch.bfloat16 if self.recommended and has_bf16(self.device) else torch.float32
         x = torch.randn(self.maps, *self.shape, device=self.device, dtype=dtype).contiguous(memory_format=layout)
         x.requires_grad_(self.training)
         with torch.no_grad(), self._precision():
@@ -158,5 +159,5 @@ class _Run:
 
         return work
 
-    def _precision(self) -> Any:
-        return torch.autocast(self.device, torch.bfloat16) if self.recommended else nullcontext()
+    def _precision(self) -> AbstractContextManager[object]:
+        return autocast(self.device, self.recommended)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -139,10 +140,17 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     Returns:
         float32, shape (N, C, H, W).
     """
-    centre = torch.tensor(mean, dtype=torch.float64).view(-1, 1, 1)
-    scale = torch.tensor(std, dtype=torch.float64).view(-1, 1, 1)
-    factor, offset = (1 / (255 * scale)).float(), (-centre / scale).float()
-    return images.float().mul_(factor.to(images.device)).add_(offset.to(images.device))
+    factor, offset = _factor_and_offset(tuple(mean), tuple(std), images.device)
+    return images.float().mul_(factor).add_(offset)
+
+
+@cache
+def _factor_and_offset(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Kept on the device: a copy there for every batch would make it wait."""
+    centre, scale = (torch.tensor(values, dtype=torch.float64).view(-1, 1, 1) for values in (mean, std))
+    return (1 / (255 * scale)).float().to(device), (-centre / scale).float().to(device)
 
 
 def denormalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

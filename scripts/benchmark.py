@@ -22,13 +22,14 @@ from ccnn.benchmark import Limits
 from ccnn.errors import UserError, choices
 from ccnn.run_folder import environment
 from ccnn.workload import has_bf16
-from scripts.benchmarks import images, layers, speed, table3
+from scripts.benchmarks import images, layers, profile, speed, table3
 from scripts.benchmarks.networks import NAMES, TABLE3, Options
 from scripts.benchmarks.tables import Result, in_markdown, on_terminal, write_csv
 
 SUITES: dict[str, Callable[[Options], Result]] = {
     "speed": speed.run,
     "layers": layers.run,
+    "profile": profile.run,
     "table3": table3.run,
     "input": images.run,
 }
@@ -192,8 +193,8 @@ def machine(device: str) -> str:
         f"commit {git['commit'][:10]}{' with changes' if git['changed'] else ''}" if git else "no git checkout"
     )
     processor = _processor()
-    place = f"{processor} ({torch.backends.cpu.get_cpu_capability()}, {'' if has_bf16('cpu') else 'no '}bf16), "
-    place += f"{torch.get_num_threads()} of {os.cpu_count()} cores as threads"
+    threads = f"{torch.get_num_threads()} of {os.cpu_count()} cores as threads"
+    place = f"{processor} ({'bf16' if has_bf16('cpu') else 'no bf16'}), {threads}"
     if device == "cuda":
         place = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
     versions = f"torch {torch.__version__}, torchvision {torchvision.__version__}, Python {about['python']}"

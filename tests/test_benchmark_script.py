@@ -13,7 +13,7 @@ import ccnn
 from ccnn.benchmark import Limits, Timing
 from ccnn.workload import Task
 from scripts import benchmark
-from scripts.benchmarks import networks, speed, table3
+from scripts.benchmarks import networks, profile, speed, table3
 from scripts.benchmarks.networks import Entry, Options, build, measure
 from scripts.benchmarks.tables import Bar, Result, Table, in_markdown, shown, write_csv
 
@@ -149,9 +149,9 @@ def test_quick_measures_everything_and_writes_it(tmp_path: Path) -> None:
     done = subprocess.run([*command, *chosen], **root)  # type: ignore[call-overload]
     assert "bars are met." in done.stdout
     names = {path.stem for path in (tmp_path / "performance").glob("*.csv")}
-    assert names == {"speed", "speed_bars", "layers", "layers_bars", "table3", "input", "input_bars"}
+    assert names == {"speed", "speed_bars", "layers", "layers_bars", "profile", "table3", "input", "input_bars"}
     page = (tmp_path / "performance.md").read_text(encoding="utf-8")
-    assert [page.count(f"<!-- {suite} -->") for suite in benchmark.SUITES] == [1, 1, 1, 1]
+    assert [page.count(f"<!-- {suite} -->") for suite in benchmark.SUITES] == [1] * 5
     assert "Tiny sizes" in page
     with (tmp_path / "performance" / "speed_bars.csv").open(encoding="utf-8") as file:
         bars = list(csv.DictReader(file))
@@ -163,3 +163,13 @@ def test_quick_measures_everything_and_writes_it(tmp_path: Path) -> None:
         forms = {(row["task"], row["form"]): row for row in csv.DictReader(file)}
     assert len(forms) == 8
     assert all(float(row["time, s"]) > 0 for row in forms.values())
+
+
+def test_the_profile_counts_each_convolution() -> None:
+    (table,) = profile.run(Options(quick=True, networks=["resnet18"], say=lambda text: None)).tables
+    rows = {(row[0], row[1]): row for row in table.rows}
+    # The network has 20 convolutions; the three strided ones of 3×3 run once per position.
+    assert rows["plain", "convolution, backward"][4] == 20
+    assert rows["naive", "convolution, backward"][4] == 23
+    for form in ("plain", "naive", "lattice"):
+        assert sum(row[3] for row in table.rows if row[0] == form) == pytest.approx(100)  # type: ignore[misc]

@@ -5,6 +5,7 @@
 #                make bench BENCH="--quick --output outputs/benchmark" tries it out
 # make quick     set up and run the paper's sweeps in small, with their reports (about five minutes);
 #                make quick QUICK=seed=0 takes half of that
+# make study     set up and run the study of docs/results in small, with its report (under ten minutes on two cores)
 # make check     lint, format and types
 # make lowest    the fast tests with the oldest versions that pyproject.toml admits, in an environment of their own
 PYTHON ?= python3
@@ -13,7 +14,7 @@ BENCH ?= --output docs
 QUICK ?=
 BIN := .venv/bin
 
-.PHONY: train test quick figures bench check lowest format clean
+.PHONY: train test quick study figures bench check lowest format clean
 
 train: .venv/installed
 	$(BIN)/python train.py $(ARGS)
@@ -29,6 +30,18 @@ quick: .venv/installed
 	$(BIN)/python scripts/evaluate.py run=outputs/sweeps/table8_quick/digits_toy_cnn_seed0_data.augment-none \
 	  sampling=naive,lattice,complete output=outputs/reports/table2
 	$(BIN)/python train.py -m experiment=table3_quick
+
+# Few images and seeds, and a part of the test set: the path of docs/results, not its numbers.
+STUDY := seed=0,1 data.train_images=128 +trainer.limit_val_batches=1 +trainer.limit_test_batches=4
+
+study: .venv/installed
+	for part in digits fashion_toy fashion_resnet; do \
+	  for experiment in study_$$part study_$${part}_longer; do \
+	    $(BIN)/python train.py -m experiment=$$experiment sweep=quick_study_$$part $(STUDY) || exit 1; \
+	  done; \
+	done
+	$(BIN)/python scripts/report.py outputs/sweeps/quick_study_* --output outputs/reports/study
+	$(BIN)/python scripts/conversions.py outputs/sweeps/quick_study_* limit=500 --output outputs/reports/study
 
 figures: .venv/installed
 	$(BIN)/python scripts/figures.py

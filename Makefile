@@ -32,7 +32,8 @@ quick: .venv/installed
 	$(BIN)/python train.py -m experiment=table3_quick
 
 # Few images and seeds, and a part of the test set: the path of docs/results, not its numbers.
-STUDY := seed=0,1 data.train_images=128 +trainer.limit_val_batches=1 +trainer.limit_test_batches=4
+STUDY := seed=0,1 data.train_images=128 +trainer.limit_val_batches=1 +trainer.limit_test_batches=4 \
+  callbacks.pictures=null logger=csv
 
 study: .venv/installed
 	for part in digits fashion_toy fashion_resnet; do \

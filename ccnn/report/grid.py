@@ -100,8 +100,8 @@ def _block(column: Column, condition: Condition | None, runs: list[Run], table: 
     for model in sorted(models, key=_model_order):
         mine = found.get(model, [])
         networks = {run.network for run in mine} | ({None, SAMPLING} if table else networks_here)
-        if model in BASELINES and all(run.sampling for run in mine):
-            networks = networks - {None}
+        if model in BASELINES and all(run.sampling for run in mine):  # it has no CNN, and may be of one method
+            networks = (networks - {None}) if table else {run.network for run in mine}
         for variant, members in _variants(mine):
             cells = {
                 network: _one_for_each_seed([run for run in members if run.network == network], notes)

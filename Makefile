@@ -36,13 +36,13 @@ STUDY := seed=0,1 data.train_images=128 +trainer.limit_val_batches=1 +trainer.li
   callbacks.pictures=null logger=csv
 
 study: .venv/installed
-	for part in digits fashion_toy fashion_resnet; do \
-	  for experiment in study_$$part study_$${part}_longer; do \
-	    $(BIN)/python train.py -m experiment=$$experiment sweep=quick_study_$$part $(STUDY) || exit 1; \
-	  done; \
-	done
+	OMP_NUM_THREADS=1 $(MAKE) -j2 study-fashion_resnet study-digits study-fashion_toy
 	$(BIN)/python scripts/report.py outputs/sweeps/quick_study_* --output outputs/reports/study
-	$(BIN)/python scripts/conversions.py outputs/sweeps/quick_study_* limit=500 --output outputs/reports/study
+	$(BIN)/python scripts/conversions.py outputs/sweeps/quick_study_* limit=200 --output outputs/reports/study
+
+study-%: .venv/installed
+	$(BIN)/python train.py -m experiment=study_$* sweep=quick_study_$* $(STUDY)
+	$(BIN)/python train.py -m experiment=study_$*_longer sweep=quick_study_$* $(STUDY)
 
 figures: .venv/installed
 	$(BIN)/python scripts/figures.py

@@ -5,6 +5,7 @@
 #                make bench BENCH="--quick --output outputs/benchmark" tries it out
 # make quick     set up and run the paper's sweeps in small, with their reports (about five minutes);
 #                make quick QUICK=seed=0 takes half of that
+# make study     set up and run the study of docs/results in small, with its report (under ten minutes on two cores)
 # make check     lint, format and types
 # make lowest    the fast tests with the oldest versions that pyproject.toml admits, in an environment of their own
 PYTHON ?= python3
@@ -13,7 +14,7 @@ BENCH ?= --output docs
 QUICK ?=
 BIN := .venv/bin
 
-.PHONY: train test quick figures bench check lowest format clean
+.PHONY: train test quick study figures bench check lowest format clean
 
 train: .venv/installed
 	$(BIN)/python train.py $(ARGS)
@@ -29,6 +30,19 @@ quick: .venv/installed
 	$(BIN)/python scripts/evaluate.py run=outputs/sweeps/table8_quick/digits_toy_cnn_seed0_data.augment-none \
 	  sampling=naive,lattice,complete output=outputs/reports/table2
 	$(BIN)/python train.py -m experiment=table3_quick
+
+# Few images and seeds, and a part of the test set: the path of docs/results, not its numbers.
+STUDY := seed=0,1 data.train_images=128 +trainer.limit_val_batches=1 +trainer.limit_test_batches=4 \
+  callbacks.pictures=null logger=csv
+
+study: .venv/installed
+	OMP_NUM_THREADS=1 $(MAKE) -j2 study-fashion_resnet study-digits study-fashion_toy
+	$(BIN)/python scripts/report.py outputs/sweeps/quick_study_* --output outputs/reports/study
+	$(BIN)/python scripts/conversions.py outputs/sweeps/quick_study_* limit=200 --output outputs/reports/study
+
+study-%: .venv/installed
+	$(BIN)/python train.py -m experiment=study_$* sweep=quick_study_$* $(STUDY)
+	$(BIN)/python train.py -m experiment=study_$*_longer sweep=quick_study_$* $(STUDY)
 
 figures: .venv/installed
 	$(BIN)/python scripts/figures.py

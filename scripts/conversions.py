@@ -1,33 +1,75 @@
-"""Evaluations of several seeds as a table: `python scripts/conversions.py outputs/evaluations --output report`."""
+"""Scores trained CNNs, plain and converted, without any training: mean and spread over seeds.
+
+    python scripts/conversions.py outputs/sweeps/study_* limit=2000 --output docs/results
+
+Each finished CNN in and below the folders is evaluated once, into the folder `conversions` of its run; longer
+trainings at a CCNN's compute are left out. Words with = are those of scripts/evaluate.py; without any, all methods
+are scored with both borders, on all test images.
+"""
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from ccnn.command_line import attempt
+from ccnn.config import validate
 from ccnn.errors import UserError
-from ccnn.report.conversions import gather, markdown, summaries, table
+from ccnn.evaluate_arguments import job
+from ccnn.report import conversions
+from ccnn.report.compute import set_beside
+from ccnn.report.folders import gather
 from ccnn.run_folder import write_text
+
+DEFAULTS = {"sampling": "naive,lattice,three_quarters,complete", "sampling.border": "zeros,replicate"}
 
 
 def main() -> None:
-    """Prints the table, and writes conversions.md and conversions.csv."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Reads the command line; evaluates, prints the table and writes its files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="folder", help="holds evaluations, in it or below"
+        "words", nargs="+", metavar="folder|key=value", help="holds runs; or a word of evaluate.py"
     )
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="write conversions.md and .csv there")
     arguments = parser.parse_args()
-    try:
-        lines = summaries(gather(arguments.folders))
-        print(markdown(lines), end="")
-        if arguments.output:
-            arguments.output.mkdir(parents=True, exist_ok=True)
-            write_text(arguments.output / "conversions.md", markdown(lines))
-            write_text(arguments.output / "conversions.csv", table(lines))
-    except UserError as error:
-        sys.exit(f"Error: {error}")
-    except OSError as error:
-        sys.exit(f"Error: --output: {error.filename} cannot be written: {error.strerror}.")
+    words = [word for word in arguments.words if "=" in word]
+    folders = [Path(word) for word in arguments.words if "=" not in word]
+    attempt(lambda: run(folders, words, arguments.output), debug="debug=true" in words)
+
+
+def run(folders: Sequence[Path], words: Sequence[str], output: Path | None) -> None:
+    """Evaluates what is not evaluated yet and makes the table of all.
+
+    Raises:
+        UserError: a folder does not exist or holds no CNN that is trained, a word is wrong, or nothing can be
+            written.
+    """
+    runs, problems = gather(folders)
+    print(*problems, sep="\n", end="\n" if problems else "", file=sys.stderr)
+    trained = [run.folder for run in set_beside(runs) if run.finished and run.sampling is None and not run.longer]
+    if not trained:
+        raise UserError(
+            f"{', '.join(map(str, folders))}: holds no CNN that is trained (convert=false); nothing to convert."
+        )
+    given = {word.partition("=")[0] for word in words}
+    words = [*words, *(f"{key}={value}" for key, value in DEFAULTS.items() if key not in given)]
+    for folder in trained:
+        place = folder / "conversions"
+        if not (place / "evaluation.json").exists():
+            asked = job([f"run={folder}", f"output={place}", *words])
+            validate(asked.config)
+            from ccnn.evaluation import evaluate  # takes seconds to import, so only for a valid configuration
+
+            evaluate(asked.config, asked.folder, words, asked.run)
+    lines = conversions.summaries(conversions.gather(trained))
+    print(conversions.markdown(lines), end="")
+    if output:
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+            write_text(output / "conversions.md", conversions.markdown(lines))
+            write_text(output / "conversions.csv", conversions.table(lines))
+        except OSError as error:
+            raise UserError(f"--output: {error.filename} cannot be written: {error.strerror}.") from error
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 from experiments import Compose
 from omegaconf import OmegaConf
@@ -58,3 +59,33 @@ def test_each_sweep_has_a_folder_of_its_own_and_a_report(name: str, compose: Com
     text = (CONF / f"experiment/{name}.yaml").read_text()
     assert f"python train.py -m experiment={name}" in text
     assert name.endswith("_quick") or config.task != "train" or f"--table {name}" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "cnns", "ccnns"),
+    [("study_digits", 1, 6), ("study_fashion_toy", 1, 2), ("study_fashion_resnet", 1, 6)],
+)
+def test_the_study_trains_each_network_once(name: str, cnns: int, ccnns: int) -> None:
+    axes, left_out, _ = sweep(name)
+    seeds = len(axes["seed"])
+    kept = []
+    for values in product(*axes.values()):
+        job = dict(zip(axes, values, strict=True))
+        if not any(
+            all(job[key] in [str(each).lower() for each in np.atleast_1d(value)] for key, value in rule.items())
+            for rule in left_out
+        ):
+            kept.append(job)
+    assert [sum(job["convert"] == text for job in kept) for text in ("false", "true")] == [
+        seeds * cnns,
+        seeds * ccnns,
+    ]
+
+
+@pytest.mark.parametrize("name", ["study_digits", "study_fashion_toy", "study_fashion_resnet"])
+def test_the_longer_part_of_the_study_joins_it(name: str, compose: Compose) -> None:
+    part, longer = compose(f"experiment={name}"), compose(f"experiment={name}_longer")
+    validate(part)
+    validate(longer)
+    assert part.sweep == longer.sweep == name
+    assert part == longer

@@ -159,7 +159,7 @@ class TestEqualCompute:
         [block] = arrange(read(tmp_path))[0]
         text = str(sheet(block))
         assert f"within 5 %: CCNN naive with CNN, {longer} epochs." in text
-        assert "gain at equal compute" in text
+        assert "+0.50 ± 0.00 (3)\\n[+0.50 … +0.50]" in text
         assert "paper" not in sheet(block).header
 
     @pytest.mark.parametrize("longer", [600, 960])

@@ -83,8 +83,8 @@ def test_a_killed_sweep_goes_on_where_it_was(nursery: Nursery, tmp_path: Path) -
 
 def test_combinations_can_be_left_out(nursery: Nursery, tmp_path: Path) -> None:
     command = nursery.train(
-        tmp_path, *TINY, "model=toy,vgg11_bn", "seed=0,1", "exclude=[{model: vgg11_bn},{model: toy, seed: 1}]",
-        "trainer.max_epochs=1",
+        tmp_path, *TINY, "model=toy,vgg11_bn", "seed=0,1",
+        "exclude=[{model: [vgg11_bn, vgg13_bn]},{model: toy, seed: 1}]", "trainer.max_epochs=1",
     )  # fmt: skip
     assert command.code == 0, command.err
     assert command.out.count("Left out of the sweep: ") == 3

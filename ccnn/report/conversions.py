@@ -25,7 +25,7 @@ def gather(folders: Iterable[Path]) -> list[dict[str, Any]]:
     if not paths:
         raise UserError(
             f"{', '.join(map(str, folders))}: holds no evaluation.json, nor do the folders below; expected some "
-            "that scripts/evaluate.py run=… wrote."
+            "that scripts/conversions.py wrote."
         )
     return [row for path in paths for row in _read(path)]
 

@@ -95,11 +95,10 @@ def _block(column: Column, condition: Condition | None, runs: list[Run], table: 
     models = (
         [model for model in table.errors if table.at(model, column) or model in found] if table else list(found)
     )
-    networks_here = {run.network for run in runs if run.longer is None}
     rows = []
     for model in sorted(models, key=_model_order):
         mine = found.get(model, [])
-        networks = {run.network for run in mine} | ({None, SAMPLING} if table else networks_here)
+        networks = {run.network for run in mine} | ({None, SAMPLING} if table else set())
         if model in BASELINES and all(run.sampling for run in mine):
             networks = networks - {None}
         for variant, members in _variants(mine):

@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
-COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK)
-"""Okabe & Ito's, without the yellow, which is too light for lines on white."""
+GREY = "#888888"
+COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK, GREY)
+"""Okabe & Ito's with grey, without the yellow, which is too light for lines on white."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 

@@ -35,7 +35,16 @@ HEADER = (
 """The columns of a table beside the paper's. Line breaks within cells are `\\n`."""
 
 _OF_THE_PAPER = ("paper", "difference", "paper's gain")
-_AT_EQUAL_COMPUTE = ("gain at equal compute", "95 % interval of it", "training compute")
+_AT_EQUAL_COMPUTE = (
+    "network",
+    "test error, %",
+    "gain over the CNN [95 %]",
+    "gain at equal compute [95 %]",
+    "multiply-adds",
+    "training compute",
+    "training time",
+)
+"""The columns where CNNs were trained for longer; the intervals are below the gains, or they would not fit."""
 
 MISSING = "–"
 
@@ -139,18 +148,16 @@ def _label(row: Row, column: Column, lines: list[Result]) -> str:
 
 
 def _header(lines: list[Result]) -> tuple[str, ...]:
-    """The columns of a block: the paper's where it has this data, equal compute where there are such runs."""
+    """The columns of a block: those beside the paper's, or those of equal compute where there are such runs."""
     if not any(isinstance(line.network, int) for line in lines):
         return HEADER
-    kept = [name for name in HEADER if name not in _OF_THE_PAPER or any(line.published for line in lines)]
-    place = kept.index("95 % interval") + 1
-    return (*kept[:place], *_AT_EQUAL_COMPUTE[:2], *kept[place:-1], _AT_EQUAL_COMPUTE[2], kept[-1])
+    paper = _OF_THE_PAPER if any(line.published is not None for line in lines) else ()
+    return (*_AT_EQUAL_COMPUTE[:4], *paper, *_AT_EQUAL_COMPUTE[4:])
 
 
 def _cells(line: Result) -> dict[str, str]:
     """The texts of a line under the names of their columns."""
     gain, interval = _gain(line.gain)
-    equal_gain, equal_interval = _gain(line.equal_gain)
     relative = line.network is not None
     time = times(line.time_ratio) + ("" if line.machines else "‡") if line.time_ratio else duration(line.seconds)
     return {
@@ -158,8 +165,8 @@ def _cells(line: Result) -> dict[str, str]:
         "test error, %": _error(line),
         "gain over the CNN": gain,
         "95 % interval": interval,
-        "gain at equal compute": equal_gain,
-        "95 % interval of it": equal_interval,
+        "gain over the CNN [95 %]": _with_interval(line.gain),
+        "gain at equal compute [95 %]": _with_interval(line.equal_gain),
         "paper": ""
         if line.published is None
         else f"{line.published:.2f}" + (f" ± {line.spread}" if line.spread else ""),
@@ -180,6 +187,11 @@ def _gain(gain: Gain | None) -> tuple[str, str]:
     summary = gain.summary
     interval = " … ".join(signed(bound) for bound in summary.interval or ())
     return plus_minus(summary.mean, summary.std, summary.n, with_sign=True), interval
+
+
+def _with_interval(gain: Gain | None) -> str:
+    text, interval = _gain(gain)
+    return f"{text}\n[{interval}]" if interval else text
 
 
 def _equal_compute(lines: list[Result]) -> list[str]:

@@ -96,7 +96,7 @@ class FolderData(InMemoryData):
             validation_fraction=validation_fraction,
             split_seed=split_seed,
             seed=seed,
-            num_workers=min(num_workers, os.cpu_count() or 1),  # torch warns of more; the result is the same
+            num_workers=min(num_workers, _cores()),  # torch warns of more; the result is the same
             protocol=protocol,
             train_images=train_images,
         )
@@ -221,3 +221,8 @@ class _EvaluationImages(Dataset[EvaluationBatch | UserError]):
 
 def _numbered(files: ImageFiles) -> Split:
     return Split(torch.arange(len(files.labels)), files.labels)
+
+
+def _cores() -> int:
+    """Those that this process may use: SLURM and taskset give it fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

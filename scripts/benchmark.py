@@ -41,14 +41,15 @@ Written by `python scripts/benchmark.py --output docs` (`make bench`); do not ed
 
 How the layers are arranged, and what was tried instead:
 
-- A convolution's first position pads by itself and reads its input as it is; the others pad, crop and shift in one
-  copy. All shifts as views of one padded input took three copies; the shifts moved by PyTorch's own padding, with a
-  row and a column of outputs dropped, cost no copy but more arithmetic: 1.3 times that of an 8×8 map.
+- A convolution's first position pads by itself and reads its input as it is; the others pad, crop and shift in
+  one copy. All shifts as views of one padded input took three copies; the shifts moved by PyTorch's own padding,
+  with a row and a column of outputs dropped, cost no copy but more arithmetic: 1.3 times that of an 8×8 map.
 - A pooling does move its windows by padding: there the copy was dearer than the windows dropped.
 - A 1×1 convolution takes the kept samples by slices and then runs once. One strided call per position was a fifth
   slower, and `diagonal` over 2×2 blocks twice as slow with channels_last.
-- Runs of submaps come from one split of the batch, and outputs are cut by padding with negative numbers: slicing's
-  backward fills a map of zeros per slice, and forgets channels_last, which made poolings two to three times as slow.
+- Runs of submaps come from one split of the batch, and outputs are cut by padding with negative numbers:
+  slicing's backward fills a map of zeros per slice, and forgets channels_last, which made poolings two to three
+  times as slow.
 - What is left: depthwise convolutions and poolings spend as much on allocating and joining their outputs as on
   computing them.
 """

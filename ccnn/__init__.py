@@ -7,14 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ccnn.conversion import ConversionError, ConversionReport, conversion_report, convert
+    from ccnn.conversion import ConversionError, ConversionReport, conversion_report, convert, register_rule
     from ccnn.cost import multiply_adds, parameters
     from ccnn.dense import ToDense
     from ccnn.dilation import dilate
     from ccnn.joint import JointAdaptiveAvgPool2d, JointAdaptiveMaxPool2d, JointDropout2d
     from ccnn.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredLPPool2d, CheckeredMaxPool2d
     from ccnn.network_summary import summary
-    from ccnn.rules import register_rule
     from ccnn.samplers import Sampling
 
 __all__ = [
@@ -39,14 +38,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "conversion": ("ConversionError", "ConversionReport", "conversion_report", "convert"),
+    "conversion": ("ConversionError", "ConversionReport", "conversion_report", "convert", "register_rule"),
     "cost": ("multiply_adds", "parameters"),
     "dense": ("ToDense",),
     "dilation": ("dilate",),
     "joint": ("JointAdaptiveAvgPool2d", "JointAdaptiveMaxPool2d", "JointDropout2d"),
     "layers": ("CheckeredAvgPool2d", "CheckeredConv2d", "CheckeredLPPool2d", "CheckeredMaxPool2d"),
     "network_summary": ("summary",),
-    "rules": ("register_rule",),
     "samplers": ("Sampling",),
 }
 

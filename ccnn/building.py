@@ -14,14 +14,14 @@ from torch import nn
 
 import ccnn
 from ccnn.callbacks import CompileTime
-from ccnn.checkpoints import AtomicCheckpointIO
 from ccnn.classifier import LOGGED, Classifier
+from ccnn.config.targets import DESCRIPTIVE
+from ccnn.conversion.dry_run import InputSize, gist, outputs, skeleton
 from ccnn.data import InMemoryData
-from ccnn.dry_run import InputSize, gist, outputs, skeleton
 from ccnn.errors import UserError, choices
-from ccnn.interruption import Interruption
 from ccnn.models import checkpoint_stages
-from ccnn.targets import DESCRIPTIVE
+from ccnn.runs.checkpoints import AtomicCheckpointIO
+from ccnn.runs.interruption import Interruption
 
 
 def build(config: DictConfig, key: str, **arguments: Any) -> Any:

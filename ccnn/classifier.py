@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics.classification import MulticlassAccuracy
 
-from ccnn.curves import flush, written
 from ccnn.errors import UserError
+from ccnn.runs.curves import flush, written
 from ccnn.seeds import derive_seed
 
 Batch = tuple[Tensor, Tensor]

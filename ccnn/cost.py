@@ -3,7 +3,7 @@
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ccnn.dry_run import InputSize, checked, outputs, skeleton
+from ccnn.conversion.dry_run import InputSize, checked, outputs, skeleton
 
 
 def parameters(model: nn.Module) -> int:

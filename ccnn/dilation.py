@@ -11,6 +11,10 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from ccnn.conversion import conversion_report, convert
+from ccnn.conversion.dry_run import ConversionError, InputSize, Watch, gist, outputs, skeleton
+from ccnn.conversion.functional import is_reduction, kind_of
+from ccnn.conversion.rules import become
+from ccnn.conversion.survey import Survey, survey
 from ccnn.dilated import (
     Dilated,
     DilatedAdaptiveAvgPool2d,
@@ -20,11 +24,7 @@ from ccnn.dilated import (
     DilatedWholeAvgPool2d,
     OfCells,
 )
-from ccnn.dry_run import ConversionError, InputSize, Watch, gist, outputs, skeleton
-from ccnn.functional import is_reduction, kind_of
 from ccnn.multisampling import pair, strides
-from ccnn.rules import become
-from ccnn.survey import Survey, survey
 
 _Model = TypeVar("_Model", bound=nn.Module)
 

@@ -25,18 +25,18 @@ from ccnn.building import (
     model_name,
     try_optimizer,
 )
-from ccnn.checkpoints import read_checkpoint, remove_damaged
 from ccnn.classifier import Classifier
 from ccnn.config import validate
-from ccnn.curves import go_on
+from ccnn.config.hyperparameters import flatten, shown
+from ccnn.config.targets import validate_targets
 from ccnn.errors import UserError
-from ccnn.hyperparameters import flatten, shown
-from ccnn.interruption import Interrupted, Interruption
 from ccnn.result_table import heading, shorter, table
-from ccnn.resuming import Start, clear, find_start
-from ccnn.run_folder import begin, write_json
-from ccnn.status import FAILED, FINISHED, INTERRUPTED, write_status
-from ccnn.targets import validate_targets
+from ccnn.runs.checkpoints import read_checkpoint, remove_damaged
+from ccnn.runs.curves import go_on
+from ccnn.runs.folder import begin, write_json
+from ccnn.runs.interruption import Interrupted, Interruption
+from ccnn.runs.resuming import Start, clear, find_start
+from ccnn.runs.status import FAILED, FINISHED, INTERRUPTED, write_status
 
 _EXPECTED_WARNINGS = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
-from ccnn.dry_run import InputSize, outputs, skeleton
-from ccnn.functional import FunctionalCalls
+from ccnn.conversion.dry_run import InputSize, outputs, skeleton
+from ccnn.conversion.functional import FunctionalCalls
+from ccnn.conversion.merge import MergeInput, MergeOutputs, MergeReplaced
+from ccnn.conversion.trial import named_calls
 from ccnn.joint import Joint
-from ccnn.merge import MergeInput, MergeOutputs, MergeReplaced
 from ccnn.multisampling import Multisampling
-from ccnn.trial import named_calls
 
 _MERGES = (MergeInput, MergeOutputs, MergeReplaced)
 

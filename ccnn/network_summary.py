@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from ccnn.conversion.dry_run import InputSize, skeleton
 from ccnn.cost import parameters
-from ccnn.dry_run import InputSize, skeleton
 from ccnn.multisampling import Multisampling
 from ccnn.network_calls import Call, calls_of, plain_calls
 

@@ -3,25 +3,26 @@
 Every suite's results go to the terminal, to CSV files and into a section of performance.md.
 """
 
-import argparse
 import os
 import platform
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from datetime import date
 from math import inf
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 import torchvision
 from omegaconf import DictConfig
 from rich.console import Console
 
-from ccnn.benchmark import Limits
+from ccnn.command_line.arguments import Parser, choice
 from ccnn.errors import UserError, choices
-from ccnn.run_folder import environment
-from ccnn.workload import has_bf16
+from ccnn.measuring.race import Limits
+from ccnn.measuring.workload import has_bf16
+from ccnn.runs.folder import environment
 from scripts.benchmarks import images, layers, profile, speed, table3
 from scripts.benchmarks.networks import NAMES, TABLE3, Options
 from scripts.benchmarks.tables import Result, in_markdown, on_terminal, write_csv
@@ -55,23 +56,16 @@ How the layers are arranged, and what was tried instead:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}\n")
-
-
 def main() -> None:
     """Reads the command line, measures, writes."""
     parser = _argument_parser()
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
-        parser.error("argument --device: torch finds no GPU here; use --device cpu")
+        parser.error("--device: torch finds no GPU here; use --device cpu")
     try:
         arguments.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        parser.error(f"argument --output: {error}")
+        parser.error(f"--output: {error}")
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
     console = Console(width=None if sys.stdout.isatty() else 200)
@@ -126,26 +120,33 @@ def measure_job(config: DictConfig, folder: Path) -> None:
         write_csv(table, folder)
 
 
-def _argument_parser() -> argparse.ArgumentParser:
-    parser = _Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def _argument_parser() -> Parser:
+    parser = Parser(__doc__)
 
     def add(flag: str, text: str, **options: Any) -> None:
         parser.add_argument(flag, help=text, **options)
 
-    add("--only", "suites (default: all)", nargs="+", choices=SUITES, default=[*SUITES])
+    add(
+        "--only",
+        f"suites: {', '.join(SUITES)} (default: all)",
+        nargs="+",
+        type=choice(SUITES),
+        metavar="SUITE",
+        default=[*SUITES],
+    )
     add(
         "--networks",
         f"of {', '.join(NAMES)} (default: all)",
         nargs="+",
-        type=_network,
+        type=choice(NAMES),
         default=[*NAMES],
-        metavar="",
+        metavar="NETWORK",
     )
     add("--repeats", "rounds at most (default: 7)", type=_positive(int), metavar="N")
     add("--seconds", "of each contender's rounds (default: 20); slow ones have fewer", type=_positive(float))
     add("--patience", "seconds that a single call may take, as expected (default: 300)", type=_positive(float))
     add("--quick", "tiny sizes, two rounds: tries the program out", action="store_true")
-    add("--device", "what to measure on (default: cpu)", choices=["cpu", "cuda"], default="cpu")
+    add("--device", "what to measure on: cpu or cuda (default: cpu)", type=choice(("cpu", "cuda")), default="cpu")
     add("--threads", "of the CPU (default: torch's, one per core)", type=_positive(int), metavar="N")
     add(
         "--output",
@@ -156,12 +157,6 @@ def _argument_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _network(name: str) -> str:
-    if name not in NAMES:
-        raise argparse.ArgumentTypeError(f"no network {name!r}; {choices(name, NAMES)}")
-    return name
-
-
 def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
@@ -170,7 +165,7 @@ def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
             value = 0
         if not 0 < value < inf:
             what = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"expected {what} above 0, got {text!r}")
+            raise ArgumentTypeError(f"expected {what} above 0, got {text!r}")
         return value
 
     return parse

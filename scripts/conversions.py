@@ -7,26 +7,26 @@ trainings at a CCNN's compute are left out. Words with = are those of scripts/ev
 are scored with both borders, on all test images.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ccnn.command_line import attempt
+from ccnn.command_line.arguments import Parser
+from ccnn.command_line.evaluate import job
 from ccnn.config import validate
 from ccnn.errors import UserError
-from ccnn.evaluate_arguments import job
 from ccnn.report import conversions
 from ccnn.report.compute import set_beside
 from ccnn.report.folders import gather
-from ccnn.run_folder import write_text
+from ccnn.runs.folder import write_text
 
 DEFAULTS = {"sampling": "naive,lattice,three_quarters,complete", "sampling.border": "zeros,replicate"}
 
 
 def main() -> None:
     """Reads the command line; evaluates, prints the table and writes its files."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument(
         "words", nargs="+", metavar="folder|key=value", help="holds runs; or a word of evaluate.py"
     )

@@ -1,6 +1,5 @@
 """Writes docs/cost.md: what each cell of the paper's tables costs to train, estimated from multiply-adds."""
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -8,10 +7,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 import ccnn
-import ccnn.run_name  # registers the resolver that conf/config.yaml needs
+import ccnn.config.run_name  # registers the resolver that conf/config.yaml needs
 from ccnn.building import build
+from ccnn.command_line.arguments import Parser
+from ccnn.command_line.explain import CONF
 from ccnn.data.sources import NAMES
-from ccnn.explain import CONF
 from ccnn.report.published import NAMES as MODELS
 from ccnn.report.published import TABLES
 
@@ -34,7 +34,7 @@ networks and DenseNet-BC-40.
 
 def main() -> None:
     """Counts every cell and writes the page."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    Parser(__doc__).parse_args()
     lines, total = [], {}
     for name, table in TABLES.items():
         for model in table.errors:

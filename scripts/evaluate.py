@@ -3,8 +3,8 @@
 import sys
 
 from ccnn.command_line import attempt
+from ccnn.command_line.evaluate import HELP, job
 from ccnn.config import validate
-from ccnn.evaluate_arguments import HELP, job
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from ccnn.arguments import Parser
+from ccnn.command_line.arguments import Parser
 from ccnn.errors import UserError
 
 EXAMPLES = """examples:
@@ -13,7 +13,7 @@ EXAMPLES = """examples:
 
 def main() -> None:
     """Reads the command line, makes the figures and tells where they are."""
-    parser = Parser(description=str(__doc__), epilog=EXAMPLES)
+    parser = Parser(__doc__, EXAMPLES)
     folder = Path(__file__).parents[1] / "docs" / "figures"
     parser.add_argument("--output", type=Path, default=folder, metavar="FOLDER", help="default: docs/figures")
     arguments = parser.parse_args()

@@ -1,6 +1,5 @@
 """Writes docs/networks.md: which networks of torchvision and timm convert, and what that costs."""
 
-import argparse
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,7 +14,10 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 import ccnn
+from ccnn.command_line.arguments import Parser, choice, whole_number
 from ccnn.models import torchvision_model
+
+LIBRARIES = ["torchvision", "timm"]
 
 ATTENTION = ("vit_", "swin_", "maxvit")
 """How torchvision's networks begin that are not convolutional."""
@@ -222,10 +224,25 @@ def page(rows: list[Row], libraries: list[str]) -> str:
 
 def main() -> None:
     """Reads the command line and writes the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path(__file__).parents[1] / "docs" / "networks.md")
-    parser.add_argument("--libraries", nargs="+", choices=["torchvision", "timm"], default=["torchvision", "timm"])
-    parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    parser = Parser(__doc__)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path(__file__).parents[1] / "docs" / "networks.md",
+        metavar="FILE",
+        help="the page (default: docs/networks.md)",
+    )
+    parser.add_argument(
+        "--libraries",
+        nargs="+",
+        type=choice(LIBRARIES),
+        default=LIBRARIES,
+        metavar="LIBRARY",
+        help=f"{' or '.join(LIBRARIES)} (default: both)",
+    )
+    parser.add_argument(
+        "--workers", type=whole_number(1, 1024), default=2, metavar="N", help="processes (default: 2)"
+    )
     arguments = parser.parse_args()
     with ProcessPoolExecutor(arguments.workers) as pool:
         rows = []

@@ -1,12 +1,11 @@
 """Gathers runs into the paper's tables: `python scripts/report.py outputs/sweeps/table1 --table table1`."""
 
-import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 
+from ccnn.command_line.arguments import Parser
 from ccnn.errors import UserError, choices
 from ccnn.report import render, spreadsheets
 from ccnn.report.folders import gather
@@ -20,16 +19,9 @@ WIDTH = 120
 UNTRAINED = {"table2": "scripts/evaluate.py", "table3": "scripts/benchmark.py"}
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong with the command line in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"Error: {message}; python scripts/report.py --help says what can be typed.\n")
-
-
 def main() -> None:
     """Reads the command line; prints the report and writes its files."""
-    parser = Parser(description=__doc__)
+    parser = Parser(__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="folder", help="holds runs, in it or below")
     parser.add_argument("--table", help=f"arrange as in the paper, with what is missing: {', '.join(TABLES)}")
     parser.add_argument("--format", default="rich", help=f"what is printed: {', '.join(FORMATS)} (default: rich)")

@@ -4,7 +4,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from ccnn.arguments import Parser, choice, whole_number
+from ccnn.command_line.arguments import Parser, choice, whole_number
 from ccnn.errors import UserError
 from ccnn.pictures.methods import N_ROOKS, SHOWN
 
@@ -21,7 +21,7 @@ that repeats: of equally many samples, those that lie further apart tell more of
 
 def parse() -> Namespace:
     """Reads the command line."""
-    parser = Parser(description=str(__doc__), epilog=EXAMPLES)
+    parser = Parser(__doc__, EXAMPLES)
     parser.add_argument(
         "--im_size", type=whole_number(2, 1024), default=64, metavar="PIXELS",
         help="height and width of the image that is sampled (default: 64)",

@@ -12,8 +12,8 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-import ccnn.run_name  # registers the resolver that conf/config.yaml needs  # noqa: F401
-from ccnn.explain import CONF
+import ccnn.config.run_name  # registers the resolver that conf/config.yaml needs  # noqa: F401
+from ccnn.command_line.explain import CONF
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from experiments import randomised
 from torch import nn
 
 import ccnn
+from ccnn.measuring.workload import Task, simulate
 from ccnn.models import VGG, DenseNet, Toy, resnet
-from ccnn.workload import Task, simulate
 from scripts.benchmarks.baseline_5d import to_5d
 
 

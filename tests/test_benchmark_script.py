@@ -10,8 +10,8 @@ import pytest
 from torch import nn
 
 import ccnn
-from ccnn.benchmark import Limits, Timing
-from ccnn.workload import Task
+from ccnn.measuring.race import Limits, Timing
+from ccnn.measuring.workload import Task
 from scripts import benchmark
 from scripts.benchmarks import networks, profile, speed, table3
 from scripts.benchmarks.networks import Entry, Options, build, measure
@@ -24,14 +24,14 @@ TINY = Options(limits=Limits(rounds=1, seconds=5.0, patience=60.0), quick=True, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--only", "speeed"], "argument --only: invalid choice: 'speeed'"),
-        (["--networks", "resnet5"], "argument --networks: no network 'resnet5'; did you mean 'resnet"),
-        (["--repeats", "0"], "argument --repeats: expected a whole number above 0, got '0'"),
-        (["--repeats", "2.5"], "argument --repeats: expected a whole number above 0, got '2.5'"),
-        (["--seconds", "inf"], "argument --seconds: expected a number above 0, got 'inf'"),
-        (["--device", "tpu"], "argument --device: invalid choice: 'tpu'"),
-        (["--output", str(SCRIPT / "here")], "argument --output: "),
-        (["--rounds", "3"], "unrecognized arguments: --rounds 3"),
+        (["--only", "speeed"], "--only: got 'speeed'; did you mean 'speed'?"),
+        (["--networks", "resnet5"], "--networks: got 'resnet5'; did you mean 'resnet"),
+        (["--repeats", "0"], "--repeats: expected a whole number above 0, got '0'"),
+        (["--repeats", "2.5"], "--repeats: expected a whole number above 0, got '2.5'"),
+        (["--seconds", "inf"], "--seconds: expected a number above 0, got 'inf'"),
+        (["--device", "tpu"], "--device: got 'tpu'; "),
+        (["--output", str(SCRIPT / "here")], "--output: "),
+        (["--rounds", "3"], "--rounds: there is no such option; did you mean --"),
     ],
 )  # fmt: skip
 def test_mistakes_end_in_one_line(
@@ -43,7 +43,7 @@ def test_mistakes_end_in_one_line(
     assert ended.value.code == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith(f"benchmark.py: error: {message}")
+    assert err.startswith(f"Error: {message}")
     assert err.count("\n") == 1
 
 

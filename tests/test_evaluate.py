@@ -11,10 +11,10 @@ import torch
 import torchvision
 from image_folders import write_images
 
+from ccnn.command_line.evaluate import HELP, job
+from ccnn.command_line.explain import CONF
 from ccnn.config import validate
 from ccnn.errors import UserError
-from ccnn.evaluate_arguments import HELP, job
-from ccnn.explain import CONF
 
 SCRIPT = CONF.parent / "scripts/evaluate.py"
 

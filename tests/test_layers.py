@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from reference import multisample_reference
 from torch import nn
 
+from ccnn.conversion.rules import become, find_rule
 from ccnn.joint import JointAdaptiveAvgPool2d, JointAdaptiveMaxPool2d, JointDropout2d
 from ccnn.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredMaxPool2d
 from ccnn.multisampling import Multisampling
-from ccnn.rules import become, find_rule
 from ccnn.samplers import COMPLEMENTARY, STANDARD, Assignment, Sampling
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 import ccnn
 from ccnn.building import build
-from ccnn.explain import CONF
+from ccnn.command_line.explain import CONF
 from ccnn.models import TINY, VGG, DenseNet, Toy, WideResNet, resnet
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))

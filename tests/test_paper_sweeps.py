@@ -8,8 +8,8 @@ import pytest
 from experiments import Compose
 from omegaconf import OmegaConf
 
+from ccnn.command_line.explain import CONF
 from ccnn.config import validate
-from ccnn.explain import CONF
 from ccnn.report.published import TABLES, Column
 
 SWEEPS = sorted(path.stem for path in (CONF / "experiment").glob("table*.yaml"))

@@ -11,7 +11,7 @@ import torchvision
 from experiments import Compose
 
 from ccnn.config import validate
-from ccnn.targets import validate_targets
+from ccnn.config.targets import validate_targets
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from experiments import SMALL
 
-from ccnn.explain import CONF
+from ccnn.command_line.explain import CONF
 
 pytestmark = pytest.mark.slow
 

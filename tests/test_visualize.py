@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageSequence
 
-from ccnn.explain import CONF
+from ccnn.command_line.explain import CONF
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 import ccnn
-from ccnn.dry_run import InputSize
+from ccnn.conversion.dry_run import InputSize
 from ccnn.errors import UserError
 from ccnn.samplers import Sampling
 

@@ -16,7 +16,7 @@ from ccnn.evaluation.proportions import paired_gain, wilson
 from ccnn.evaluation.scoring import Score
 from ccnn.report.published import IMAGENET
 from ccnn.result_table import shorter
-from ccnn.run_folder import write_json, write_text
+from ccnn.runs.folder import write_json, write_text
 
 RESULT = "evaluation.json"
 """The file that is written last: a folder that has it holds a whole evaluation."""

@@ -12,6 +12,7 @@ from torch import Tensor
 import ccnn
 from ccnn.building import build, check_network, model_name
 from ccnn.config import validate
+from ccnn.config.targets import validate_targets
 from ccnn.data import FolderData, InMemoryData
 from ccnn.data.loaders import ordered_loader
 from ccnn.errors import UserError
@@ -21,9 +22,8 @@ from ccnn.evaluation.report import RESULT, describe, rows, show, write
 from ccnn.evaluation.scoring import score
 from ccnn.evaluation.watch import watch
 from ccnn.evaluation.weights import of_run, pretrained, trained_sampling
-from ccnn.run_folder import discard, environment
+from ccnn.runs.folder import discard, environment
 from ccnn.samplers import Sampling
-from ccnn.targets import validate_targets
 
 
 def evaluate(

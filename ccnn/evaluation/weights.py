@@ -6,10 +6,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from ccnn.building import build, model_name
-from ccnn.checkpoints import read_checkpoint
-from ccnn.dry_run import gist
+from ccnn.conversion.dry_run import gist
 from ccnn.errors import UserError
 from ccnn.evaluation.networks import in_evaluation
+from ccnn.runs.checkpoints import read_checkpoint
 from ccnn.samplers import Sampling
 
 _PREFIX = "model."  # of the network's names within the LightningModule

@@ -12,7 +12,7 @@ import yaml  # type: ignore[import-untyped]
 from ccnn.errors import UserError
 from ccnn.report.reading import NotARunError, build
 from ccnn.report.runs import Run
-from ccnn.status import RUNNING, read_status
+from ccnn.runs.status import RUNNING, read_status
 
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is ten times faster
 _MARKS = ("metrics.json", "status.json", "config.yaml")

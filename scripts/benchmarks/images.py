@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from ccnn.benchmark import Contender, ratio
 from ccnn.data.augment import Augmentation, normalise
 from ccnn.data.batches import TrainingBatches
 from ccnn.data.loaders import training_loader
 from ccnn.data.split import Split
+from ccnn.measuring.race import Contender, ratio
 from scripts.benchmarks.networks import Options
 from scripts.benchmarks.tables import Bar, Cell, Result, Table
 

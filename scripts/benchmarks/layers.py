@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ccnn.benchmark import Contender, ratio
 from ccnn.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredMaxPool2d
-from ccnn.workload import autocast, has_bf16
+from ccnn.measuring.race import Contender, ratio
+from ccnn.measuring.workload import autocast, has_bf16
 from scripts.benchmarks.networks import Options
 from scripts.benchmarks.tables import Bar, Cell, Result, Table
 

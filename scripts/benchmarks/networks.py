@@ -9,10 +9,10 @@ import torchvision
 from torch import nn
 
 import ccnn
-from ccnn.benchmark import Contender, Limits, Timing, race
-from ccnn.dry_run import InputSize, gist
+from ccnn.conversion.dry_run import InputSize, gist
+from ccnn.measuring.race import Contender, Limits, Timing, race
+from ccnn.measuring.workload import Simulated, Task, Workload, prepared, simulate
 from ccnn.models import TINY, VGG, DenseNet, checkpoint_stages, resnet
-from ccnn.workload import Simulated, Task, Workload, prepared, simulate
 from scripts.benchmarks.baseline_5d import to_5d
 
 CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)

@@ -5,7 +5,7 @@ from collections import Counter
 
 from torch.profiler import ProfilerActivity, profile
 
-from ccnn.workload import Task, Workload, prepared
+from ccnn.measuring.workload import Task, Workload, prepared
 from scripts.benchmarks.networks import CIFAR, FORMS, Options, build
 from scripts.benchmarks.tables import Cell, Result, Table
 

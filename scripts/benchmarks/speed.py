@@ -2,9 +2,9 @@
 
 from itertools import product
 
-from ccnn.benchmark import Spread, ratio
-from ccnn.dry_run import gist
-from ccnn.workload import Task, simulate
+from ccnn.conversion.dry_run import gist
+from ccnn.measuring.race import Spread, ratio
+from ccnn.measuring.workload import Task, simulate
 from scripts.benchmarks.networks import (
     CIFAR,
     FORMS,

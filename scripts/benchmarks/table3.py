@@ -1,6 +1,6 @@
 """Suite `table3`: original, dilated and checkered networks at 224×224, as the paper's Table 3 has them."""
 
-from ccnn.workload import Task
+from ccnn.measuring.workload import Task
 from scripts.benchmarks.networks import IMAGENET, TABLE3, Entry, Measured, Options, measure
 from scripts.benchmarks.tables import Cell, Result, Table
 

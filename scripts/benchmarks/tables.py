@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table as RichTable
 
-from ccnn.benchmark import Spread
+from ccnn.measuring.race import Spread
 
 Cell = str | float | int | None
 

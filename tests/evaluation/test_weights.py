@@ -7,9 +7,9 @@ import pytest
 import torch
 from experiments import Compose, Run
 
+from ccnn.command_line.evaluate import job
 from ccnn.config import validate
 from ccnn.errors import UserError
-from ccnn.evaluate_arguments import job
 from ccnn.evaluation import evaluate
 from ccnn.evaluation.weights import _without_weights
 

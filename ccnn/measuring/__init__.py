@@ -1,0 +1,1 @@
+"""What networks cost: times taken side by side, memory and arithmetic by simulation."""

@@ -113,7 +113,7 @@ class CheckeredConv2d(Multisampling, nn.Conv2d):
             return cut(x[:, :, shift[0] :: stride[0], shift[1] :: stride[1]], (0, 0), windows)
 
         if kernel != (1, 1):
-            return self._sample(x, pads, reach, at)
+            return self._sample(x, pads, reach, at, gather=True)
         # A 1×1 kernel reads nothing but the kept samples: take them, then convolve once.
         return convolve(self._sample(x, pads, reach, take), (1, 1))
 

@@ -1,6 +1,6 @@
 """What all multisampling layers share: an operation runs at several positions of each stride×stride window."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -110,8 +110,15 @@ class Multisampling(Folded, nn.Module):
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, submaps={self.submaps}→{self.submaps_out}, {self.method}"
 
-    def _sample(self, x: Tensor, pads: Pads, reach: Pair, operate: Callable[[Tensor, Position], Tensor]) -> Tensor:
-        """Runs `operate` once per run of submaps that share a position.
+    def _sample(
+        self,
+        x: Tensor,
+        pads: Pads,
+        reach: Pair,
+        operate: Callable[[Tensor, Position], Tensor],
+        gather: bool = False,
+    ) -> Tensor:
+        """Runs `operate` at each position kept, on the submaps that are evaluated there.
 
         One call per position rather than one call on all of them together: the first position then reads the
         input as it is, and only the others need a copy, shifted and padded at once.
@@ -120,24 +127,47 @@ class Multisampling(Folded, nn.Module):
             x: the input, (S·N, C, H, W).
             pads: what the layer pads.
             reach: height and width that the unshifted grid of windows reads.
-            operate: the layer's operation, strided, at a position, on the submaps of one run; it pads. With
+            operate: the layer's operation, strided, at a position, on some of the submaps; it pads. With
                 `border="replicate"` the images that it gets are larger.
+            gather: whether a call is dear enough to copy the submaps of a position together; otherwise there is
+                a call for each run of them that lie side by side.
         """
         runs = self._runs
         if self.draws is not None and self.draws.current is not None and self.path:
             runs = _runs(self.draws.current[self.path])
         if x.shape[0] % self.submaps_now:
             unfold(x, self.submaps_now)  # says what is wrong
+
+        def at(part: Tensor, position: Position) -> Tensor:
+            if self.border == "replicate":
+                part = _continue(part, pads, reach, position)
+            return operate(part, position)
+
+        if gather and any(len(kept) > 1 for kept in runs):
+            return _gathered(x.split(x.shape[0] // self.submaps_now), runs, at)
         outputs = []
         for kept in runs:
             images = x.shape[0] // sum(submaps for _, submaps in kept)
             # Other than slicing's, the backward of a split keeps channels_last.
             parts = x.split([submaps * images for _, submaps in kept]) if len(kept) > 1 else [x]
-            for part, (position, _) in zip(parts, kept, strict=True):
-                if self.border == "replicate":
-                    part = _continue(part, pads, reach, position)
-                outputs.append(operate(part, position))
+            outputs += [at(part, position) for part, (position, _) in zip(parts, kept, strict=True)]
         return torch.cat(outputs)
+
+
+def _gathered(
+    submaps: Sequence[Tensor], runs: Sequence[Sequence[_Run]], at: Callable[[Tensor, Position], Tensor]
+) -> Tensor:
+    """Calls `at` once for each position, on all submaps that are evaluated there."""
+    members: dict[Position, list[tuple[int, int]]] = {}
+    for kept, run in enumerate(runs):
+        positions = [position for position, count in run for _ in range(count)]
+        for submap, position in enumerate(positions):
+            members.setdefault(position, []).append((kept, submap))
+    outputs: dict[tuple[int, int], Tensor] = {}
+    for position, places in members.items():
+        found = at(torch.cat([submaps[submap] for _, submap in places]), position)
+        outputs |= zip(places, found.split(submaps[0].shape[0]), strict=True)
+    return torch.cat([outputs[place] for place in sorted(outputs)])
 
 
 def cut(x: Tensor, start: Pair, size: Pair, value: float = 0.0) -> Tensor:

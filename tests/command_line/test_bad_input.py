@@ -1,6 +1,6 @@
 """Wrong command lines, data, checkpoints and disks: one clear message each, nothing written, nothing run.
 
-tests/command_line/test_mistakes.py has those that are found by looking at the configuration alone; these need more.
+test_mistakes.py has those that are found by looking at the configuration alone; these need more.
 """
 
 import gzip

@@ -13,7 +13,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from ccnn.errors import UserError, choices
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 
 _FILE_TROUBLE = {EACCES, EDQUOT, EEXIST, EISDIR, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS}
 _Rule = Callable[[re.Match[str], BaseException], str]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from experiments import Compose
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from ccnn.command_line.explain import CONF
 from ccnn.config import validate
@@ -15,9 +15,16 @@ from ccnn.report.published import TABLES, Column
 SWEEPS = sorted(path.stem for path in (CONF / "experiment").glob("table*.yaml"))
 
 
+def written(name: str) -> Any:
+    """What an experiment's file says on top of those that it begins with."""
+    own = OmegaConf.load(CONF / f"experiment/{name}.yaml")
+    assert isinstance(own, DictConfig)
+    return OmegaConf.merge(*(written(base) for base in own.get("defaults", []) if isinstance(base, str)), own)
+
+
 def sweep(name: str) -> tuple[dict[str, list[str]], list[dict[str, Any]], str]:
     """The axes of a sweep, what it leaves out, and the data set that all its runs have."""
-    content: Any = OmegaConf.to_container(OmegaConf.load(CONF / f"experiment/{name}.yaml"))
+    content: Any = OmegaConf.to_container(written(name))
     axes = {key: str(values).split(",") for key, values in content["hydra"]["sweeper"]["params"].items()}
     axes["convert"] = [value.lower() for value in axes["convert"]]
     chosen = {

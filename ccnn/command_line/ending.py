@@ -104,8 +104,8 @@ def no_search(config: DictConfig) -> str | None:
         return None
     if config.get("protocol") == "paper":
         return (
-            "protocol: expected honest, got paper, with which a search would choose by the test error. Search with "
-            "protocol=honest, then train with what it found and protocol=paper."
+            "protocol: expected honest, got paper, with which a search would choose by the test error. Search "
+            "with protocol=honest, then train with what it found and protocol=paper."
         )
     if OmegaConf.select(config, "data.validation_fraction") == 0:
         return (

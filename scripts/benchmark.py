@@ -24,7 +24,8 @@ from ccnn.measuring.race import Limits
 from ccnn.measuring.workload import has_bf16
 from ccnn.runs.folder import environment
 from scripts.benchmarks import images, layers, profile, speed, table3
-from scripts.benchmarks.networks import NAMES, TABLE3, Options
+from scripts.benchmarks.names import NAMES, TABLE3
+from scripts.benchmarks.networks import Options
 from scripts.benchmarks.tables import Result, in_markdown, on_terminal, write_csv
 
 SUITES: dict[str, Callable[[Options], Result]] = {

@@ -13,7 +13,8 @@ import ccnn
 from ccnn.measuring.workload import Task, simulate
 from ccnn.models import VGG, DenseNet, Toy, resnet
 from scripts.benchmarks.baseline_5d import to_5d
-from scripts.benchmarks.networks import CIFAR, SMALL, build
+from scripts.benchmarks.names import SMALL
+from scripts.benchmarks.networks import CIFAR, build
 
 
 def narrow_vgg() -> nn.Module:

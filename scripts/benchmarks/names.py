@@ -13,3 +13,6 @@ TABLE3 = ("squeezenet1_1", "resnet152", "densenet169")
 """The networks of the paper's Table 3."""
 
 NAMES = (*SMALL, *dict.fromkeys((*LARGE, *TABLE3)))
+
+PROFILED = "resnet18"
+"""The network whose training is profiled."""

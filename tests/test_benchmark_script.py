@@ -14,6 +14,7 @@ from ccnn.measuring.race import Limits, Timing
 from ccnn.measuring.workload import Task
 from scripts import benchmark
 from scripts.benchmarks import networks, profile, speed, table3
+from scripts.benchmarks.names import SUITES
 from scripts.benchmarks.networks import Entry, Options, build, measure
 from scripts.benchmarks.tables import Bar, Result, Table, in_markdown, shown, write_csv
 
@@ -225,7 +226,7 @@ def test_quick_measures_everything_and_writes_it(tmp_path: Path) -> None:
         "input_bars",
     }
     page = (tmp_path / "performance.md").read_text(encoding="utf-8")
-    assert [page.count(f"<!-- {suite} -->") for suite in names.SUITES] == [1] * 5
+    assert [page.count(f"<!-- {suite} -->") for suite in SUITES] == [1] * 5
     assert "Tiny sizes" in page
     with (tmp_path / "performance" / "speed_bars.csv").open(encoding="utf-8") as file:
         bars = list(csv.DictReader(file))

@@ -13,7 +13,7 @@ import ccnn
 from ccnn.measuring.race import Limits, Timing
 from ccnn.measuring.workload import Task
 from scripts import benchmark
-from scripts.benchmarks import networks, profile, speed, table3
+from scripts.benchmarks import networks, profile, roofline, speed, table3
 from scripts.benchmarks.names import SUITES
 from scripts.benchmarks.networks import Entry, Options, build, measure
 from scripts.benchmarks.tables import Bar, Result, Table, in_markdown, shown, write_csv
@@ -140,6 +140,17 @@ def test_ratios_are_against_the_arithmetic(monkeypatch: pytest.MonkeyPatch) -> N
     shares = {(row[2], row[3]): row[10] for row in result.tables[1].rows}
     assert shares["float32", "naive"] == pytest.approx(100 * 40 / 60)
     assert shares["recommended", "naive"] == pytest.approx(100 * 40 / 150)
+
+
+def test_the_peak_is_that_of_the_faster_memory_format() -> None:
+    peak, table = roofline.peaks(TINY)
+    work = 2 * ccnn.multiply_adds(nn.Conv2d(16, 16, 3, padding=1), (16, 8, 8))
+    rates: dict[Any, list[float]] = {"float32": [], "recommended": []}
+    for settings, _, milliseconds, _, _, rate in table.rows:
+        assert rate * 1e9 * milliseconds / 1e3 == pytest.approx(work)  # type: ignore[operator]
+        rates[settings].append(rate * 1e9)  # type: ignore[operator]
+    assert {settings: len(found) for settings, found in rates.items()} == {"float32": 2, "recommended": 2}
+    assert peak == {settings: max(found) for settings, found in rates.items()} | {"compiled": peak["recommended"]}
 
 
 def test_compiling_is_told_with_the_steps_after_which_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:

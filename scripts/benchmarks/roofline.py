@@ -53,6 +53,8 @@ def peaks(options: Options) -> tuple[dict[Settings, float], Table]:
             rate = multiply_adds / timing.spread[0]
             best[settings] = max(best.get(settings, 0.0), rate)
             rows.append((settings, name, *(1e3 * t for t in timing.spread), rate / 1e9))
+        if settings not in best:
+            raise RuntimeError(f"the machine's peak: {next(iter(timings.values())).problem}")
         options.say(f"{best[settings] / 1e9:.4g} G multiply-adds a second")
     best["compiled"] = best["recommended"]
     title = (

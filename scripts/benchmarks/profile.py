@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from typing import NamedTuple
 
-from torch.autograd import DeviceType
+from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from ccnn.measuring.workload import Task, Workload, prepared

@@ -6,6 +6,8 @@ from hashlib import blake2b
 
 from omegaconf import OmegaConf
 
+from ccnn.config.processor import cpu_precision
+
 _LONGEST = 100  # characters; file systems allow 255, people read fewer
 
 
@@ -37,3 +39,4 @@ def run_name(chosen: Mapping[str, str], convert: object, seed: object, overrides
 
 # Registered on import, because a launcher that runs jobs in other processes imports this module there.
 OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+OmegaConf.register_new_resolver("cpu_precision", cpu_precision, replace=True)

@@ -1,7 +1,9 @@
 """Suite `table3`: original, dilated and checkered networks at 224×224, as the paper's Table 3 has them."""
 
+from ccnn.measuring.race import ratio
 from ccnn.measuring.workload import Task
-from scripts.benchmarks.networks import IMAGENET, TABLE3, Entry, Measured, Options, measure
+from scripts.benchmarks.names import TABLE3
+from scripts.benchmarks.networks import IMAGENET, Entry, Measured, Options, measure
 from scripts.benchmarks.tables import Cell, Result, Table
 
 FORMS = {"plain": "original", "dilated": "dilated", "naive": "checkered, naive", "lattice": "checkered, lattice"}
@@ -49,14 +51,14 @@ def _row(network: str, entry: Entry, measured: Measured, original: Measured) -> 
     median, lower, upper = measured.timing.spread or (None, None, None)
     seconds, gigabytes = (None, None) if entry.task.training else PUBLISHED[network].get(entry.form, (None, None))
     rounds = len(measured.timing.seconds)
-    base = original.timing.spread
+    compared = ratio(measured.timing, original.timing)
     return (
         network, "training" if entry.task.training else "inference", FORMS[entry.form], entry.task.batch,
-        median, lower, upper, rounds, median / base[0] if median and base else None,
+        median, lower, upper, rounds, compared[0] if compared else None,
         measured.multiply_adds / 1e9 if measured.multiply_adds else None,
         _over(measured.multiply_adds, original.multiply_adds),
         measured.memory / 1e6 if measured.memory else None, _over(measured.memory, original.memory),
-        seconds, gigabytes, measured.timing.problem,
+        seconds, gigabytes, measured.timing.note,
     )  # fmt: skip
 
 

@@ -20,7 +20,8 @@ from ccnn.runs.checkpoints import read_checkpoint
 
 pytestmark = pytest.mark.slow
 
-PAIR = ("trainer=cpu", "trainer.devices=2", "trainer.strategy=ddp", "data.batch_size=32", "convert=true",
+PAIR = ("trainer=cpu", "trainer.precision=32-true", "trainer.devices=2", "trainer.strategy=ddp",
+        "data.batch_size=32", "convert=true",
         "sampling=random", "trainer.max_epochs=3", "+trainer.limit_train_batches=6", "trainer.log_every_n_steps=2",
         "callbacks.pictures=null")  # fmt: skip
 

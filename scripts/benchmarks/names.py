@@ -1,0 +1,18 @@
+"""Names of the suites and of the networks they measure, apart from what has to import torch."""
+
+SUITES = {"speed": "speed", "layers": "layers", "profile": "profile", "table3": "table3", "input": "images"}
+"""The suites, with their modules."""
+
+SMALL = ("resnet18", "resnet50_tiny", "vgg11_bn", "densenet_bc40")
+"""The paper's networks for images of 32×32, that train."""
+
+LARGE = ("squeezenet1_1", "resnet50")
+"""torchvision's networks for images of 224×224, that infer."""
+
+TABLE3 = ("squeezenet1_1", "resnet152", "densenet169")
+"""The networks of the paper's Table 3."""
+
+NAMES = (*SMALL, *dict.fromkeys((*LARGE, *TABLE3)))
+
+PROFILED = "resnet18"
+"""The network whose training is profiled."""

@@ -14,7 +14,13 @@ from torch import Tensor, nn
 Compose = Callable[..., DictConfig]
 Run = Callable[..., dict[str, Any]]
 
-SMALL = ("trainer=cpu", "trainer.max_epochs=2", "+trainer.limit_train_batches=4", "data.batch_size=64")
+SMALL = (
+    "trainer=cpu",
+    "trainer.precision=32-true",
+    "trainer.max_epochs=2",
+    "+trainer.limit_train_batches=4",
+    "data.batch_size=64",
+)
 
 
 class SignalAt(Callback):

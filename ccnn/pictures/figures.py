@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ccnn.palette import PAPER, Pixels, heat
 from ccnn.pictures import drawing, explanation, feature_maps, pattern_pictures
 from ccnn.pictures.methods import steps_of
-from ccnn.pictures.palette import PAPER, Pixels, heat
 from ccnn.pictures.patterns import patterns
 
 _LEVELS = 4

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image, ImageSequence
 
 from ccnn.command_line.explain import CONF
+from ccnn.palette import CATEGORIES
+from scripts import visualize
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +40,7 @@ def test_the_published_tools_command_line_works_as_typed(tmp_path: Path) -> None
         assert len(list(ImageSequence.Iterator(gif))) == 4  # before the first step, and after each
         assert png.width > 3 * 384
         colours = png.convert("RGB").getcolors(2**16) or []
-    ink = {colour: count for count, colour in colours}[51, 34, 136]
+    ink = {colour: count for count, colour in colours}[CATEGORIES[0]]
     assert ink == 36 * 64 * 64 * (1 / 2 + 1 / 4 + 1 / 8)  # squares of 6×6 pixels
 
 
@@ -50,6 +52,32 @@ def test_other_methods_and_a_chosen_place(method: str, tmp_path: Path) -> None:
     )  # fmt: skip
     assert (result.returncode, result.stderr) == (0, "")
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["picture.png"]
+
+
+@pytest.mark.parametrize("size", [385, 512])
+def test_a_large_image_makes_its_panels_larger(size: int, tmp_path: Path) -> None:
+    """With the defaults of all else, and each of its pixels sharp."""
+    result = script(tmp_path, "visualize.py", "--im_size", str(size), "--method", "complete", "--steps", "1")
+    assert (result.returncode, result.stderr) == (0, "")
+    with Image.open(tmp_path / f"outputs/figures/complete_{size}_1.png") as png:
+        colours = {colour: count for count, colour in png.convert("RGB").getcolors(2**16) or []}
+    assert colours[CATEGORIES[0]] == size**2
+
+
+NAMES = {
+    "": "random_27_1",
+    "--stride 2 --size 384 --seed 0": "random_27_1",
+    "--stride 3": "random_27_1_stride3",
+    "--seed 7 --color": "random_27_1_seed7_color",
+    "--size 100": "random_27_1_size100",
+}
+
+
+@pytest.mark.parametrize("typed", NAMES)
+def test_each_picture_has_a_name_of_its_own(typed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["--im_size", "27", "--steps", "1", "--method", "random", *typed.split()]
+    monkeypatch.setattr(sys, "argv", ["visualize.py", *arguments])
+    assert visualize.parse().output == Path("outputs/figures") / NAMES[typed]
 
 
 MISTAKES = {

@@ -99,8 +99,7 @@ def main() -> None:
         page = pattern_pictures.side_by_side(found[1:], *settings)
         contents[arguments.output.with_suffix(".png")] = drawing.png(page)
     if arguments.output.suffix != ".png":
-        pages = pattern_pictures.frames(found, *settings)
-        times = [1000] * arguments.steps + [2000]
+        pages, times = pattern_pictures.animation(found, *settings)
         contents[arguments.output.with_suffix(".gif")] = drawing.gif(pages, times)
     drawing.write_files(contents)
     for pattern in found[1:]:

@@ -10,7 +10,6 @@ from ccnn.pictures.drawing import MARGIN, NARROW, captioned, enlarge, framed, na
 from ccnn.pictures.patterns import Pattern
 
 _INK = CATEGORIES[0]
-_NARROW = (NARROW - 3 * MARGIN) // 2 - 2  # pixels of a panel without its frame, two of them in a row
 
 
 def panel(pattern: Pattern, size: int, scale: int, colour: bool) -> Image.Image:
@@ -37,22 +36,27 @@ def side_by_side(patterns: Sequence[Pattern], size: int, scale: int, colour: boo
 
 
 def narrow(patterns: Sequence[Pattern], title: str) -> Image.Image:
-    """Two panels in a row, on a page that TensorBoard shows without shrinking it."""
-    size = min(max(32, patterns[-1].side), NARROW - 2 * MARGIN - 2)  # of a larger pattern its beginning
-    columns = 2 if size <= _NARROW else 1
-    room = _NARROW + 2 if columns == 2 else NARROW - 2 * MARGIN
-    panels = [
-        captioned(panel(p, size, max(1, _NARROW // size), colour=True), wrapped(caption(p, True), room, 14), 14)
-        for p in patterns
-    ]
+    """Two panels in a row, if there are several, on a page that TensorBoard shows without shrinking it."""
+    width = NARROW - 2 * MARGIN - 2  # within a frame
+    size = min(max(32, patterns[-1].side), width)  # of a larger pattern its beginning
+    half = (width - MARGIN) // 2 - 1
+    columns = 2 if len(patterns) > 1 and size <= half else 1
+    room = half if columns == 2 else width
+    panels = []
+    for pattern in patterns:
+        text = caption(pattern, colour=True).replace("distance ", "distance\n" if columns == 2 else "distance ")
+        drawn = panel(pattern, size, max(1, room // size), colour=True)
+        panels.append(captioned(drawn, wrapped(text, room, 14), 14))
     return narrow_page([panels[i : i + columns] for i in range(0, len(panels), columns)], title)
 
 
-def frames(patterns: Sequence[Pattern], size: int, scale: int, colour: bool, title: str) -> list[Image.Image]:
-    """A page for each pattern, all of one size."""
+def animation(
+    patterns: Sequence[Pattern], size: int, scale: int, colour: bool, title: str
+) -> tuple[list[Image.Image], list[int]]:
+    """A page for each pattern, all of one size, and for how many milliseconds each is shown."""
     pages = [side_by_side([p], size, scale, colour, title) for p in patterns]
     width, height = max(page.width for page in pages), max(page.height for page in pages)
     canvases = [Image.new("RGB", (width, height), PAPER) for _ in pages]
     for canvas, page in zip(canvases, pages, strict=True):
         canvas.paste(page, (0, 0))
-    return canvases
+    return canvases, [1000] * (len(pages) - 1) + [2000]

@@ -52,8 +52,8 @@ def test_without_colour_all_samples_look_alike() -> None:
 
 def test_the_animation_has_a_frame_for_each_step_and_exact_colours() -> None:
     found = patterns(steps_of("lattice", (2, 2, 2)))
-    pages = pattern_pictures.frames(found, 16, 8, True, "lattice, stride 2")
-    content = drawing.gif(pages, [1000, 1000, 1000, 2000])
+    pages, times = pattern_pictures.animation(found, 16, 8, True, "lattice, stride 2")
+    content = drawing.gif(pages, times)
     with Image.open(BytesIO(content)) as gif:
         assert (len(list(ImageSequence.Iterator(gif))), gif.size, gif.info["loop"]) == (4, pages[0].size, 0)
         for i, page in enumerate(pages):

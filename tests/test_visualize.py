@@ -137,14 +137,14 @@ def test_figures_are_made_again_as_they_are_in_the_repository(tmp_path: Path) ->
         with Image.open(path) as new, Image.open(kept[name]) as old:
             assert new.size == old.size
             assert getattr(new, "n_frames", 1) == getattr(old, "n_frames", 1)
-            times = []
+            milliseconds = 0
             for first, second in zip(ImageSequence.Iterator(new), ImageSequence.Iterator(old), strict=True):
                 assert differing(first, second) < 0.005, name
                 assert first.info.get("duration") == second.info.get("duration")
-                times.append(first.info.get("duration"))
+                milliseconds += first.info.get("duration", 0)
         if name.endswith(".gif"):
             assert path.stat().st_size < 300_000
-            assert sum(times) == 5000
+            assert milliseconds == 5000
 
 
 def test_figures_that_cannot_be_written_are_a_mistake(tmp_path: Path) -> None:

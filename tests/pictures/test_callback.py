@@ -242,7 +242,12 @@ def test_event_files_of_an_interrupted_run_are_read_once(
     show_all(trainer(), tmp_path)
     read: list[Path] = []
     read_bytes = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or read_bytes(path))
+
+    def count(path: Path) -> bytes:
+        read.append(path)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", count)
     show_all(trainer(global_step=7), tmp_path)
     assert read
     assert len(read) == len(set(read))

@@ -14,9 +14,11 @@ def signed(value: float) -> str:
 def setting(value: object) -> str:
     """A value of a config.
 
-    >>> setting(50_000), setting(0.1), setting("paper")
-    ('50,000', '0.1', 'paper')
+    >>> setting(50_000), setting(0.1), setting("paper"), setting(True), setting(None)
+    ('50,000', '0.1', 'paper', 'true', 'none')
     """
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -117,15 +117,6 @@ PARAMETERS = {
 BASELINES = {"wide_resnet28_10_2x3x3": "wide_resnet28_10", "toy_2x3x3": "toy"}
 """Models that exist only converted, because they mix submaps, and whose CNN the paper compares them with."""
 
-_CIFAR = {"protocol": "paper", "epochs": 300, "training images": 50_000, "batch size": 64,
-          "learning rate": 0.1, "weight decay": 1e-4}  # fmt: skip
-RECIPES = {
-    "cifar10": _CIFAR,
-    "cifar100": _CIFAR,
-    "mnist": {**_CIFAR, "epochs": 100, "training images": 60_000, "batch size": 16, "weight decay": 0.0},
-}
-"""How the published code trains on each data set."""
-
 SAMPLING = "naive"
 """How the paper's CCNNs sample."""
 

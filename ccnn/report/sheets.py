@@ -89,7 +89,14 @@ def sheet(block: Block, table: PaperTable | None = None) -> Sheet:
         )
         for row in block.rows
     ]
-    notes = [*_equal_compute(lines), *_unlike(lines), *_marks(lines), *_unfinished(lines), *block.notes]
+    notes = [
+        *_equal_compute(lines),
+        *_unlike(lines),
+        *_partly(lines),
+        *_marks(lines),
+        *_unfinished(lines),
+        *block.notes,
+    ]
     for name, values in table.others.items() if table else ():
         if (value := values[table.columns.index(block.column)] if table else None) is not None:
             notes.append(f"Published besides: {name}: {value:.2f} %.")
@@ -224,6 +231,16 @@ def _unlike(lines: list[Result]) -> list[str]:
         of = "" if told else " than the paper's"
         told.append(f"other {counted}{what}{of} ({setting(here)} instead of {setting(paper)})")
     return [f"† {', '.join(told)}."] if told else []
+
+
+def _partly(lines: list[Result]) -> list[str]:
+    """Errors that are set beside no published one, because images were left out."""
+    return [
+        f"{row_name(line.row)}, {network_name(line.network)}: scored on a part of the test set "
+        f"(trainer.limit_test_batches={line.part_tested}), so the paper's error is not set beside it."
+        for line in lines
+        if line.part_tested is not None
+    ]
 
 
 def _marks(lines: list[Result]) -> list[str]:

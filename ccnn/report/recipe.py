@@ -83,12 +83,10 @@ def differences(column: Column, condition: Condition, settings: Mapped | None) -
         return tuple(found)
     recipe = _recipe(column)
     known = {key.partition(".")[0] for key in settings}
-    others = {key for key in settings if key.startswith(("optimizer.", "scheduler."))} - {
-        *recipe,
-        *_WITHOUT_EFFECT,
-    }
-    foreign = {key.partition(".")[0] for key in _WORDS if key.endswith("_target_") and key in settings}
-    foreign = {group for group in foreign if settings[f"{group}._target_"] != recipe[f"{group}._target_"]}
+    targets = [key for key in recipe if key.endswith("._target_") and key in settings]
+    foreign = {key.partition(".")[0] for key in targets if settings[key] != recipe[key]}
+    others = {key for key in settings if key.startswith(("optimizer.", "scheduler."))}
+    others -= {*recipe, *_WITHOUT_EFFECT}
     for key in (*recipe, *sorted(others)):
         group = key.partition(".")[0]
         if group not in known or (group == "data" and key not in settings):

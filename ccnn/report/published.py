@@ -144,6 +144,24 @@ IMAGENET = {
 }
 """Table 2: top-1 error, single crop, converted with no training. Names are torchvision's, but for fb_resnet152."""
 
+IMAGENET_NAMES = {
+    "alexnet": "AlexNet",
+    "densenet121": "DenseNet-121",
+    "densenet161": "DenseNet-161",
+    "densenet169": "DenseNet-169",
+    "resnet18": "ResNet-18",
+    "resnet34": "ResNet-34",
+    "resnet50": "ResNet-50",
+    "resnet101": "ResNet-101",
+    "resnet152": "ResNet-152",
+    "fb_resnet152": "FB-ResNet-152",
+    "squeezenet1_0": "SqueezeNet-1.0",
+    "squeezenet1_1": "SqueezeNet-1.1",
+    "vgg11": "VGG-11",
+    "vgg19": "VGG-19",
+}
+"""What the paper calls them."""
+
 
 class Cost(NamedTuple):
     """Inference of one batch of 4: seconds, memory in gigabytes, top-1 error in percent."""

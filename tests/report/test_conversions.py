@@ -14,6 +14,7 @@ from report_runs import write_run
 from ccnn.errors import UserError
 from ccnn.report.conversions import Line, markdown, summaries, table
 from ccnn.report.folders import gather
+from ccnn.report.untrained import table2
 from scripts import conversions
 
 
@@ -106,4 +107,7 @@ def test_trained_cnns_are_evaluated_once(
     conversions.main()
     assert result.stat().st_mtime_ns == written
     assert "CCNN naive" in capsys.readouterr().out
+    gathered = table2([tmp_path])  # reads what evaluations write
+    assert gathered.notes[0] == f"{result}: left out; toy on digits is not of Table 2."
+    assert {group.lines[0][1] for group in gathered.sheets[0].groups} == {"–"}
     assert "border=replicate" in (tmp_path / "report" / "conversions.md").read_text()

@@ -131,10 +131,9 @@ def test_odd_values_where_they_do_not_matter_are_no_obstacle(
         (["{0}/empty"], "empty: holds no run, nor do the folders below; expected metrics.json"),
         (["{0}/bad"], "bad: none of 1 run folders can be used; the first: "),
         (["{0}/good", "--table", "tabel7"], "--table: there is no 'tabel7'; did you mean 'table7'"),
-        (
-            ["{0}/good", "--table", "table2"],
-            "--table: table2 is not made of runs of train.py but by scripts/evaluate",
-        ),
+        (["{0}/good", "--table", "table2"], "good: holds no evaluation.json, nor do the folders below; python"),
+        (["{0}/good", "--table", "table3"], "good: holds no table3.csv, nor do the folders below; python"),
+        (["{0}/nowhere", "--table", "table3"], "nowhere: there is no such folder; expected one that python"),
         (["{0}/good", "--format", "markdwn"], "--format: there is no 'markdwn'; did you mean 'markdown'"),
         (["{0}/good", "--output", "{0}/file"], "file cannot be written: File exists"),
         ([], "the following arguments are required: folder"),

@@ -51,7 +51,7 @@ def _table(sheet: Sheet) -> Text:
 
 _GAP = "  "
 _WORDS = re.compile(r"\s|(?<=-)")
-_WIDEST = 20  # characters of a cell; longer ones are broken between words, so that all columns fit 120
+_WIDEST = 21  # characters of a cell; longer ones are broken between words, so that all columns fit 120
 
 
 def _wrapped(cell: str) -> list[str]:

@@ -275,6 +275,22 @@ class TestCells:
         assert line.error is not None
         assert line.error.n == 2
 
+    def test_a_cell_with_fewer_seeds_than_others_says_so(self, tmp_path: Path) -> None:
+        for seed in range(3):
+            write_run(tmp_path / f"cnn{seed}", 5.0, seed=seed)
+            if seed:
+                write_run(tmp_path / f"ccnn{seed}", 4.0 + seed, seed=seed, convert=True)
+        shown = sheet(arrange(read(tmp_path))[0][0])
+        assert [line[1] for line in shown.groups[0].lines] == ["5.00 ± 0.00 (3)", "5.50 ± 0.71 (2 of 3)"]
+
+    def test_the_papers_counts_of_parameters_are_of_10_classes(self, tmp_path: Path) -> None:
+        write_run(tmp_path / "a", 25.0, model="resnet50", data="cifar100", parameters=23_705_252)
+        write_run(tmp_path / "b", 5.0, model="resnet50")
+        c10, c100 = (sheet(block) for block in arrange(read(tmp_path))[0])
+        assert c100.groups[0].name == "ResNet-50 (23,705,252 parameters; paper: 23.5 M)"
+        assert c100.notes == ("The paper counts the parameters of ResNets with 10 classes, here they have 100.",)
+        assert c10.notes == ()
+
     def test_the_papers_protocol_is_named(self, tmp_path: Path) -> None:
         write_run(tmp_path / "a", 6.0)
         blocks, _ = arrange(read(tmp_path))

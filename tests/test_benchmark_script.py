@@ -219,7 +219,7 @@ def test_what_does_not_run_still_has_its_memory_and_arithmetic() -> None:
 @pytest.mark.slow
 def test_quick_measures_everything_and_writes_it(tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPT), "--quick", "--repeats", "1", "--output", str(tmp_path)]
-    chosen = ["--networks", "vgg11_bn", "squeezenet1_1"]
+    chosen = ["--networks", "vgg11_bn", "squeezenet1_1", "toy"]
     root = {"cwd": SCRIPT.parents[1], "capture_output": True, "text": True, "check": True}
     done = subprocess.run([*command, *chosen], **root)  # type: ignore[call-overload]
     assert "bars are met." in done.stdout
@@ -231,13 +231,14 @@ def test_quick_measures_everything_and_writes_it(tmp_path: Path) -> None:
         "speed_compile",
         "layers",
         "layers_bars",
+        "methods",
         "profile",
         "table3",
         "input",
         "input_bars",
     }
     page = (tmp_path / "performance.md").read_text(encoding="utf-8")
-    assert [page.count(f"<!-- {suite} -->") for suite in SUITES] == [1] * 5
+    assert [page.count(f"<!-- {suite} -->") for suite in SUITES] == [1] * 6
     assert "Tiny sizes" in page
     with (tmp_path / "performance" / "speed_bars.csv").open(encoding="utf-8") as file:
         bars = list(csv.DictReader(file))

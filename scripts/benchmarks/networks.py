@@ -13,7 +13,7 @@ import ccnn
 from ccnn.conversion.dry_run import InputSize, gist
 from ccnn.measuring.race import Contender, Limits, Timing, race
 from ccnn.measuring.workload import Simulated, Task, Workload, prepared, simulate
-from ccnn.models import TINY, VGG, DenseNet, checkpoint_stages, resnet
+from ccnn.models import TINY, VGG, DenseNet, Toy, checkpoint_stages, resnet
 from scripts.benchmarks.baseline_5d import to_5d
 from scripts.benchmarks.names import NAMES
 
@@ -24,6 +24,8 @@ _BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "resnet50_tiny": lambda: resnet(50, channels=TINY, expansion=2),
     "vgg11_bn": lambda: VGG(11),
     "densenet_bc40": lambda: DenseNet((6, 6, 6), 12),
+    "toy": lambda: Toy(),
+    "resnet18_narrow": lambda: resnet(18, channels=(8, 12, 16, 24), in_channels=1),
 }
 
 

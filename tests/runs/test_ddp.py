@@ -104,7 +104,7 @@ def test_it_goes_on_after_an_interruption(
 ) -> None:
     command = nursery.start(tmp_path, *PAIR, "hydra.run.dir=run")
     end = time.monotonic() + 60
-    while time.monotonic() < end and not (tmp_path / "run/checkpoints/best.ckpt").exists():
+    while time.monotonic() < end and not (tmp_path / "run/checkpoints/last.ckpt").exists():
         time.sleep(0.01)
     command.signal(number)
     assert command.wait().code in (-number, 128 + number), command.err

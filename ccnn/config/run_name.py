@@ -15,7 +15,8 @@ def run_name(chosen: Mapping[str, str], convert: object, seed: object, overrides
     """Names a run after its data set, network and seed, then after every other override of the command line.
 
     Names differ within a sweep, because its jobs differ in their overrides: where shortening or replacing
-    characters may have made two alike, a hash of the overrides is appended. Their order makes no difference.
+    characters may have made two alike, a hash of all that names the run is appended. The order of the overrides
+    makes no difference.
 
     Args:
         chosen: the choice of each config group.
@@ -33,7 +34,7 @@ def run_name(chosen: Mapping[str, str], convert: object, seed: object, overrides
     name = re.sub(r"[^\w.+-]+", "_", exact, flags=re.ASCII)
     if name == exact and len(name) <= _LONGEST:
         return name
-    digest = blake2b("\n".join(_sorted(overrides)).encode(), digest_size=4).hexdigest()
+    digest = blake2b("\n".join(map(str, parts)).encode(), digest_size=4).hexdigest()
     return f"{name[: _LONGEST - 9].rstrip('_')}-{digest}"
 
 

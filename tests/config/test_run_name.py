@@ -46,5 +46,12 @@ def test_long_names_are_cut_and_still_differ() -> None:
     assert all(len(name) <= 100 for name in names)
 
 
+def test_what_is_not_part_of_a_run_is_not_part_of_its_name() -> None:
+    for override in ("optimizer.lr=0.1", "data.root=/a b", f"data.root={'x' * 300}"):
+        name = run_name(CHOSEN, False, 0, [override])
+        for other in ("resume=auto", "debug=true", "sweep=s", "exclude=[{model: toy}]"):
+            assert run_name(CHOSEN, False, 0, [override, other]) == name
+
+
 def test_a_missing_choice_is_left_for_the_validation_to_report() -> None:
     assert run_name({}, False, 0, []) == "None_None_cnn_seed0"

@@ -330,6 +330,24 @@ def test_a_checkpoint_of_another_architecture(stopped: Path, refused: Callable[.
     assert "is of another network: model.more has the shape (3,) there" in refused(f"resume={stopped}")
 
 
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+def test_downloaded_weights_are_never_run(
+    library: str, refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timm_hub = pytest.importorskip("timm.models._builder") if library == "timm" else None
+    cache, flag = tmp_path / "hub/checkpoints", tmp_path / "exploded"
+    cache.mkdir(parents=True)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (cache / "resnet18-f37072fd.pth").write_bytes(pickle.dumps(Bomb(flag), 2))
+    if timm_hub:  # as it does for weights that are not on the Hugging Face hub
+        url = "https://example.invalid/resnet18-f37072fd.pth"
+        monkeypatch.setattr(timm_hub, "_resolve_pretrained_source", lambda _: ("url", url))
+    message = refused(f"model={library}", "model.name=resnet18", "model.weights=DEFAULT")
+    assert not flag.exists()
+    assert "model.weights: the file of 'DEFAULT' was refused" in message
+    assert str(tmp_path / "hub") in message
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 300 KB."""

@@ -1,9 +1,7 @@
 """How a command ends: where something went wrong with a message, an exit code other than 0, nothing left over."""
 
 import atexit
-import json
 import logging
-import os
 import re
 import sys
 import traceback
@@ -16,18 +14,20 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from ccnn.command_line.explain import explain
+from ccnn.command_line.explain import DISK_FULL, explain
+from ccnn.command_line.jobs import Sweep, noted
+from ccnn.command_line.output import keep_printing
 from ccnn.errors import UserError
 from ccnn.runs.folder import discard
 
 
-def attempt_job(task: Callable[[], float | None], folder: Path, debug: bool) -> float | None:
+def attempt_job(task: Callable[[], float | None], folder: Path, config: DictConfig) -> float | None:
     """Runs one job of Hydra and explains its mistake at once, so that each job of a sweep shows its own.
 
     Args:
         task: the job.
         folder: of the run, removed if the run never began.
-        debug: show tracebacks.
+        config: of the job; with `debug` errors show their traceback.
 
     Returns:
         What the job returns.
@@ -36,12 +36,18 @@ def attempt_job(task: Callable[[], float | None], folder: Path, debug: bool) -> 
         SystemExit: a single run failed by a mistake of the user.
         Exception: whatever `task` raised; a sweep goes on with its other jobs.
     """
+    keep_printing()
     single = HydraConfig.get().mode is RunMode.RUN
+    debug = config.get("debug") is True
+    logging.raiseExceptions = debug  # or a log file on a full disk gives a traceback for every line
     try:
-        return task()
+        if single:
+            return task()
+        with noted(folder, config, list(HydraConfig.get().overrides.task)):
+            return task()
     except Exception as error:
-        if not single:
-            _note_failure(folder, error)
+        if isinstance(error, OSError) and error.errno in DISK_FULL and not error.filename:
+            error.filename = str(folder)  # writing and closing do not say what they write
         told = not debug and _tell(error)
         if not told and not single:
             traceback.print_exc()  # Hydra shows that of the first failing job alone
@@ -61,6 +67,7 @@ def attempt(task: Callable[[], object], debug: bool) -> None:
         SystemExit: the user made a mistake, or a signal stopped the program.
         Exception: any other failure of `task`; with `debug` every failure.
     """
+    keep_printing()
     try:
         if any(re.match(r"\+?experiment=.*,", word) for word in sys.argv[1:]):
             raise UserError("experiment: a sweep has one of them, with axes of its own; run one after the other.")
@@ -102,43 +109,9 @@ class Tidy(Callback):
     """At the end of a sweep tells which jobs failed; removes its folder if none of them began."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Notes the folder before it is made."""
-        folder = Path(config.hydra.sweep.dir).resolve()
-        atexit.register(discard, folder)
-        atexit.register(_Summary(folder))
-
-
-class _Summary:
-    """The table at the end of a sweep, whose jobs may have run in other processes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.process = folder, os.getpid()
-        (folder / _FAILURES).unlink(missing_ok=True)
-
-    def __call__(self) -> None:
-        path = self.folder / _FAILURES
-        if os.getpid() != self.process or not path.is_file():
-            return
-        failures = dict(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-        path.unlink()
-        number = "1 job" if len(failures) == 1 else f"{len(failures)} jobs"
-        print(f"\n{number} of the sweep failed; the same command runs what failed again:", file=sys.stderr)
-        for name, message in failures.items():
-            print(f"  {name}: {message}", file=sys.stderr)
-
-
-_FAILURES = "failures.jsonl"
-"""In a sweep's folder while it runs: a line for each job that failed, its name and the last line it said."""
-
-
-def _note_failure(folder: Path, error: Exception) -> None:
-    message = explain(error) or f"{type(error).__name__}: {error}"
-    line = (message.strip().splitlines() or [type(error).__name__])[-1]
-    try:
-        with (folder.parent / _FAILURES).open("a", encoding="utf-8") as file:
-            file.write(json.dumps([folder.name, line]) + "\n")
-    except OSError:
-        pass  # a full disk, most likely: what is told to the user is the first error
+        """Waits for the end."""
+        keep_printing()
+        atexit.register(Sweep(config).close)
 
 
 def _log_no_more_to(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: training stops after the current batch, with a checkpoint."""
+"""Ctrl-C, SIGTERM and SIGHUP: training stops after the current batch, with a checkpoint."""
 
 import signal
 import threading
@@ -33,7 +33,7 @@ class Interrupted(BaseException):  # as KeyboardInterrupt, no Exception: it ends
 
 
 class Interruption(Callback):
-    """Takes SIGINT and SIGTERM during a run.
+    """Takes SIGINT, SIGTERM and SIGHUP during a run.
 
     In training the run stops after the current batch and is saved; otherwise, or at a second signal, at once.
 
@@ -101,7 +101,9 @@ class Interruption(Callback):
         """Takes the signals, where this is the main thread; returns who had them."""
         if threading.current_thread() is not threading.main_thread():
             return {}
-        return {number: signal.signal(number, self._receive) for number in _SIGNALS}
+        hangup = getattr(signal, "SIGHUP", None)  # of a terminal that is closed; Windows has none, nohup ignores it
+        numbers = _SIGNALS if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN else (*_SIGNALS, hangup)
+        return {number: signal.signal(number, self._receive) for number in numbers}
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         again, self._received = bool(self._received), number

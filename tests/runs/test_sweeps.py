@@ -44,8 +44,9 @@ def test_what_fails_is_told_at_the_end_and_run_again(nursery: Nursery, tmp_path:
     assert len(re.findall("  digits_toy_cnn_seed[01]_.*: optimizer.lr: expected a number > 0, got -1", told)) == 2
     runs = sorted(path for path in (tmp_path / "outputs/sweeps/s").iterdir() if path.is_dir())
     states = [status(run)["state"] for run in runs]
-    assert sorted(states) == ["failed", "failed", "finished", "finished"]
-    assert not (tmp_path / "outputs/sweeps/s/failures.jsonl").exists()
+    assert sorted(states) == ["failed", "failed", "failed", "failed", "finished", "finished"]
+    said = {status(run)["error"].split(":")[0] for run in runs if status(run)["error"]}
+    assert said == {"Training diverged", "optimizer.lr"}
 
     before = {run: times(run) for run in runs if status(run)["state"] == "finished"}
     failed_at = {run: status(run)["process"] for run in runs if status(run)["state"] == "failed"}

@@ -11,6 +11,8 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
+from ccnn.errors import UserError
+
 Compose = Callable[..., DictConfig]
 Run = Callable[..., dict[str, Any]]
 
@@ -32,6 +34,20 @@ def signal_at(step: int, number: int = 0) -> tuple[str, ...]:
     """The overrides that have a run stopped in a batch, counted from 0; by no signal at all without a number."""
     node = {"_target_": "experiments.SignalAt", "step": step, "number": int(number)}
     return tuple(f"+callbacks.stop.{name}={value}" for name, value in node.items())
+
+
+class RaiseAt(Callback):
+    """Raises an error while one of the processes trains on a batch: UserError or SystemExit, by name."""
+
+    def __init__(self, step: int, error: str, rank: int = 0) -> None:
+        self.step, self.error, self.rank = step, error, rank
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        here = trainer.global_rank == self.rank and trainer.fit_loop.epoch_loop.total_batch_idx == self.step
+        if here and self.error == "SystemExit":
+            raise SystemExit(7)
+        if here and self.error == "UserError":
+            raise UserError(f"what process {self.rank} says")
 
 
 class Witness(Callback):

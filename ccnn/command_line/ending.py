@@ -4,6 +4,8 @@ import atexit
 import logging
 import re
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from ccnn.command_line.explain import DISK_FULL, explain
 from ccnn.command_line.jobs import Sweep, noted
 from ccnn.command_line.output import keep_printing
+from ccnn.command_line.ranks import rank, tell_others, told_by_another
 from ccnn.errors import UserError
 from ccnn.runs.folder import discard
 
@@ -39,16 +42,19 @@ def attempt_job(task: Callable[[], float | None], folder: Path, config: DictConf
     keep_printing()
     single = HydraConfig.get().mode is RunMode.RUN
     debug = config.get("debug") is True
-    logging.raiseExceptions = debug  # or a log file on a full disk gives a traceback for every line
+    _be_quiet_about_full_disks(debug)
+    began = time.time()
     try:
         if single:
             return task()
         with noted(folder, config, list(HydraConfig.get().overrides.task)):
             return task()
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in DISK_FULL and not error.filename:
+        if isinstance(error, OSError) and _is_full_disk(error) and not error.filename:
             error.filename = str(folder)  # writing and closing do not say what they write
-        told = not debug and _tell(error)
+        if rank():
+            tell_others(folder, explain(error) or f"{type(error).__name__}: {error}")
+        told = not debug and (told_by_another(folder, error, began) or _tell(error))
         if not told and not single:
             traceback.print_exc()  # Hydra shows that of the first failing job alone
         if told and single:
@@ -112,6 +118,27 @@ class Tidy(Callback):
         """Waits for the end."""
         keep_printing()
         atexit.register(Sweep(config).close)
+
+
+def _be_quiet_about_full_disks(debug: bool) -> None:
+    """Lets nothing show a traceback of its own, again and again, for what ends the run with a message."""
+    logging.raiseExceptions = debug
+    if debug:
+        return
+
+    def threads(failure: Any) -> None:
+        if not _is_full_disk(failure.exc_value):  # TensorBoard's writer raises it again where the run is
+            threading.__excepthook__(failure)
+
+    def destructors(failure: Any) -> None:
+        if not _is_full_disk(failure.exc_value):
+            sys.__unraisablehook__(failure)
+
+    threading.excepthook, sys.unraisablehook = threads, destructors
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in DISK_FULL
 
 
 def _log_no_more_to(folder: Path) -> None:

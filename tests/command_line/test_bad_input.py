@@ -349,37 +349,62 @@ def test_downloaded_weights_are_never_run(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 300 KB."""
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Makes a disk of as many KB."""
     path = tmp_path / "disk"
     path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(path)]
-    if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a disk")
-    yield path
-    subprocess.run(["umount", "-l", str(path)], check=True)
+
+    def mount(size: int) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(path)]
+        if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("needs the right to mount a disk")
+        return path
+
+    yield mount
+    subprocess.run(["umount", "-l", str(path)], check=False, capture_output=True)
 
 
 @pytest.mark.slow
-def test_a_full_disk(small_disk: Path, nursery: Nursery, tmp_path: Path) -> None:
-    command = nursery.train(tmp_path, "trainer=cpu", "trainer.max_epochs=2", f"hydra.run.dir={small_disk}/run")
+@pytest.mark.parametrize("logger", ["csv", "tensorboard", "none"])
+@pytest.mark.parametrize("size", [12, 30, 40, 60, 300])
+def test_a_full_disk(
+    size: int, logger: str, small_disk: Callable[[int], Path], nursery: Nursery, tmp_path: Path
+) -> None:
+    disk = small_disk(size)
+    often = (
+        "trainer.log_every_n_steps=1",
+        "callbacks=none",
+        "model=vgg11_bn" if logger == "none" else "model=toy",
+    )
+    command = nursery.train(
+        tmp_path, "trainer=cpu", "trainer.max_epochs=60", "+trainer.limit_train_batches=9",
+        "+trainer.limit_val_batches=1", f"logger={logger}", *(often if size < 300 else ()), f"hydra.run.dir={disk}/run",
+    )  # fmt: skip
+    assert "Traceback" not in command.out + command.err
+    if command.code == 0:  # without checkpoints and curves there is room enough
+        assert logger == "none"
+        assert size >= 30
+        return
     assert command.code == 1
-    assert "Traceback" not in command.err
     assert command.err.count("Error: ") == 1
     assert "No space left on device" in command.err or "cannot be written" in command.err
-    assert not list(small_disk.rglob("*.tmp"))
-    assert not (small_disk / "run/metrics.json").exists()
-    for path in small_disk.rglob("*.ckpt"):
+    assert f"{disk}/run" in command.err
+    assert not list(disk.rglob("*.tmp"))
+    assert not (disk / "run/metrics.json").exists()
+    for path in disk.rglob("*.ckpt"):
         torch.load(path, weights_only=True)
 
 
 @pytest.mark.slow
-def test_a_disk_that_cannot_be_written(small_disk: Path, nursery: Nursery, tmp_path: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    command = nursery.train(tmp_path, "trainer=cpu", f"hydra.run.dir={small_disk}/run")
+def test_a_disk_that_cannot_be_written(
+    small_disk: Callable[[int], Path], nursery: Nursery, tmp_path: Path
+) -> None:
+    disk = small_disk(300)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    command = nursery.train(tmp_path, "trainer=cpu", f"hydra.run.dir={disk}/run")
     assert command.code == 1
     assert "Traceback" not in command.err
-    assert f"{small_disk}/run: cannot be used: Read-only file system" in command.err
+    assert f"{disk}/run: cannot be used: Read-only file system" in command.err
 
 
 @pytest.fixture(scope="module")

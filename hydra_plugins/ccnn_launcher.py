@@ -1,4 +1,4 @@
-"""hydra/launcher=subprocess: each job of a sweep in a process of its own, so that none can take the others along."""
+"""hydra/launcher=subprocess: each job of a sweep in a process of its own, so that none ends the others."""
 
 import logging
 import os

@@ -44,9 +44,7 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in _FILE_TROUBLE and error.filename:
         return f"{error.filename}: cannot be used: {error.strerror}."
     if isinstance(error, OSError) and error.errno in DISK_FULL:  # of a write, which does not say to what
-        return (
-            f"{error.strerror}: make room, or choose another disk with hydra.run.dir=…; what is missing goes on."
-        )
+        return f"{error.strerror}: make room, or choose another disk with hydra.run.dir=…"
     if type(error).__name__ in _LOST:
         return f"The launcher has lost a job: {str(error).strip().splitlines()[0]}"
     if isinstance(error, HydraException):

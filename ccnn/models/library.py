@@ -133,8 +133,8 @@ def _download(get: Callable[[], dict[str, Any]], weights: str) -> dict[str, Any]
         return get()
     except UnpicklingError as error:
         raise UserError(
-            f"model.weights: the file of {weights!r} was refused, it is damaged, or holds more than tensors and may "
-            f"be an attack; nothing in it was run. Delete it in {torch.hub.get_dir()} and let it be downloaded anew."
+            f"model.weights: the file of {weights!r} was refused, it is damaged, or holds more than tensors and "
+            f"may be an attack; nothing in it was run. Delete it in {torch.hub.get_dir()}, to download it anew."
         ) from error
     except (OSError, RuntimeError, EOFError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]

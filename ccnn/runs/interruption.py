@@ -101,9 +101,7 @@ class Interruption(Callback):
         """Takes the signals, where this is the main thread; returns who had them."""
         if threading.current_thread() is not threading.main_thread():
             return {}
-        hangup = getattr(
-            signal, "SIGHUP", None
-        )  # of a terminal that is closed; Windows has none, nohup ignores it
+        hangup = getattr(signal, "SIGHUP", None)  # the terminal was closed; nohup ignores it
         numbers = _SIGNALS if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN else (*_SIGNALS, hangup)
         return {number: signal.signal(number, self._receive) for number in numbers}
 

@@ -371,14 +371,10 @@ def test_a_full_disk(
     size: int, logger: str, small_disk: Callable[[int], Path], nursery: Nursery, tmp_path: Path
 ) -> None:
     disk = small_disk(size)
-    often = (
-        "trainer.log_every_n_steps=1",
-        "callbacks=none",
-        "model=vgg11_bn" if logger == "none" else "model=toy",
-    )
+    often = ("trainer.log_every_n_steps=1", "callbacks=none") if size < 300 else ()
     command = nursery.train(
-        tmp_path, "trainer=cpu", "trainer.max_epochs=60", "+trainer.limit_train_batches=9",
-        "+trainer.limit_val_batches=1", f"logger={logger}", *(often if size < 300 else ()), f"hydra.run.dir={disk}/run",
+        tmp_path, "trainer=cpu", "trainer.max_epochs=40", "+trainer.limit_train_batches=9",
+        "+trainer.limit_val_batches=1", f"logger={logger}", *often, f"hydra.run.dir={disk}/run",
     )  # fmt: skip
     assert "Traceback" not in command.out + command.err
     if command.code == 0:  # without checkpoints and curves there is room enough

@@ -153,7 +153,8 @@ def test_jobs_that_a_signal_kept_from_starting_are_told(launcher: str, nursery: 
 
 def test_a_process_for_each_job_keeps_the_sweep_alive(nursery: Nursery, tmp_path: Path) -> None:
     arguments = (*TINY, "hydra/launcher=subprocess", "trainer.max_epochs=1", "data.mean=[0.3],[0.31]",
-                 "exclude=[{callbacks.stop.number: 0, data.mean: [[0.31]]}]", *jobs_that(step=2, number="9,0"))  # fmt: skip
+                 "exclude=[{callbacks.stop.number: 0, data.mean: [[0.31]]}]",
+                 *jobs_that(step=2, number="9,0"))  # fmt: skip
     command = nursery.train(tmp_path, *arguments)
     assert command.code == 1
     assert "Traceback" not in command.out + command.err
@@ -201,7 +202,7 @@ def test_runs_that_differ_in_anything_have_folders_of_their_own(nursery: Nursery
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_other_launchers_do_the_same(launcher: str, nursery: Nursery, tmp_path: Path) -> None:
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.removesuffix('_local')}_launcher")
-    limit = "hydra.launcher.n_jobs=1" if launcher == "joblib" else "hydra.launcher.timeout_min=5"
+    limit = "hydra.launcher.n_jobs=2" if launcher == "joblib" else "hydra.launcher.timeout_min=5"
     arguments = (*TINY, "trainer.max_epochs=1", "seed=0,-1,1", f"hydra/launcher={launcher}", limit)
     command = nursery.train(tmp_path, *arguments)
     assert command.code == 1
@@ -213,6 +214,23 @@ def test_other_launchers_do_the_same(launcher: str, nursery: Nursery, tmp_path: 
     known = {seed: times(run) for seed, run in runs.items()}
     assert nursery.train(tmp_path, *arguments).code == 1
     assert {seed: times(run) for seed, run in folders(tmp_path).items()} == known
+
+
+def test_a_killed_worker_is_told_and_the_same_command_goes_on(nursery: Nursery, tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    arguments = (*TINY, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "trainer.max_epochs=1",
+                 *jobs_that(step=2, number="9,0"))  # fmt: skip
+    command = nursery.train(tmp_path, *arguments)
+    assert command.code == 1
+    assert "Traceback" not in command.out + command.err
+    assert "The launcher has lost a job: A worker process" in command.err
+    assert re.search(
+        "  digits_toy_cnn_seed0_.*: was killed", command.err[command.err.index("of the sweep failed") :]
+    )
+    for _ in range(2):
+        again = nursery.train(tmp_path, *arguments)
+    assert "was killed twice" in again.err
+    assert states(tmp_path) == ["finished", "interrupted"]
 
 
 def test_a_sweep_in_several_processes_is_refused_at_once(nursery: Nursery, tmp_path: Path) -> None:

@@ -8,10 +8,14 @@
 # make study     set up and run the study of docs/results in small, with its report (under ten minutes on two cores)
 # make check     lint, format and types
 # make lowest    the fast tests with the oldest versions that pyproject.toml admits, in an environment of their own
+#
+# It installs the versions of constraints.txt, those that everything was tested with;
+# make CONSTRAINTS=/dev/null takes the newest that pyproject.toml admits instead
 PYTHON ?= python3
 ARGS ?= convert=true
 BENCH ?= --output docs
 QUICK ?=
+CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 
 .PHONY: train test quick study figures bench check lowest format clean
@@ -72,12 +76,12 @@ clean:
 	  || { echo "ccnn needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 
-.venv/installed: pyproject.toml | .venv/bin/python
-	$(BIN)/pip install --quiet -e .
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/pip install --quiet -e . -c $(CONSTRAINTS)
 	@touch $@
 
-.venv/installed-dev: pyproject.toml | .venv/bin/python
-	$(BIN)/pip install --quiet -e '.[dev]'
+.venv/installed-dev: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/pip install --quiet -e '.[dev]' -c $(CONSTRAINTS)
 	@touch .venv/installed $@
 
 .venv/lowest/installed: pyproject.toml scripts/lowest.py | .venv/bin/python

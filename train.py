@@ -41,7 +41,7 @@ def job(config: DictConfig) -> float | None:
         metrics = run(config, folder, launch.overrides.task, sweep=launch.mode is RunMode.MULTIRUN)
         return metrics["val/error"]
 
-    return attempt_job(experiment, folder, debug=config.get("debug") is True)
+    return attempt_job(experiment, folder, config)
 
 
 def print_help() -> None:

@@ -13,6 +13,8 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
+from ccnn.errors import UserError
+
 Compose = Callable[..., DictConfig]
 Run = Callable[..., dict[str, Any]]
 
@@ -93,6 +95,20 @@ class KillIn(Callback):
             return original(*arguments, **options)
 
         setattr(get_object(owner), function, killing)
+
+
+class RaiseAt(Callback):
+    """Raises an error while one of the processes trains on a batch: UserError or SystemExit, by name."""
+
+    def __init__(self, step: int, error: str, rank: int = 0) -> None:
+        self.step, self.error, self.rank = step, error, rank
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        here = trainer.global_rank == self.rank and trainer.fit_loop.epoch_loop.total_batch_idx == self.step
+        if here and self.error == "SystemExit":
+            raise SystemExit(7)
+        if here and self.error == "UserError":
+            raise UserError(f"what process {self.rank} says")
 
 
 class Witness(Callback):

@@ -1,11 +1,11 @@
 """How a command ends: where something went wrong with a message, an exit code other than 0, nothing left over."""
 
 import atexit
-import json
 import logging
-import os
 import re
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -16,18 +16,21 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from ccnn.command_line.explain import explain
+from ccnn.command_line.explain import DISK_FULL, explain
+from ccnn.command_line.jobs import Sweep, noted
+from ccnn.command_line.output import keep_printing
+from ccnn.command_line.ranks import rank, tell_others, told_by_another
 from ccnn.errors import UserError
 from ccnn.runs.folder import discard
 
 
-def attempt_job(task: Callable[[], float | None], folder: Path, debug: bool) -> float | None:
+def attempt_job(task: Callable[[], float | None], folder: Path, config: DictConfig) -> float | None:
     """Runs one job of Hydra and explains its mistake at once, so that each job of a sweep shows its own.
 
     Args:
         task: the job.
         folder: of the run, removed if the run never began.
-        debug: show tracebacks.
+        config: of the job; with `debug` errors show their traceback.
 
     Returns:
         What the job returns.
@@ -36,13 +39,22 @@ def attempt_job(task: Callable[[], float | None], folder: Path, debug: bool) -> 
         SystemExit: a single run failed by a mistake of the user.
         Exception: whatever `task` raised; a sweep goes on with its other jobs.
     """
+    keep_printing()
     single = HydraConfig.get().mode is RunMode.RUN
+    debug = config.get("debug") is True
+    _be_quiet_about_full_disks(debug)
+    began = time.time()
     try:
-        return task()
+        if single:
+            return task()
+        with noted(folder, config, list(HydraConfig.get().overrides.task)):
+            return task()
     except Exception as error:
-        if not single:
-            _note_failure(folder, error)
-        told = not debug and _tell(error)
+        if isinstance(error, OSError) and _is_full_disk(error) and not error.filename:
+            error.filename = str(folder)  # writing and closing do not say what they write
+        if rank():
+            tell_others(folder, explain(error) or f"{type(error).__name__}: {error}")
+        told = not debug and (told_by_another(folder, error, began) or _tell(error))
         if not told and not single:
             traceback.print_exc()  # Hydra shows that of the first failing job alone
         if told and single:
@@ -61,6 +73,7 @@ def attempt(task: Callable[[], object], debug: bool) -> None:
         SystemExit: the user made a mistake, or a signal stopped the program.
         Exception: any other failure of `task`; with `debug` every failure.
     """
+    keep_printing()
     try:
         if any(re.match(r"\+?experiment=.*,", word) for word in sys.argv[1:]):
             raise UserError("experiment: a sweep has one of them, with axes of its own; run one after the other.")
@@ -119,7 +132,7 @@ class Tidy(Callback):
     """At the end of a sweep tells which jobs failed; removes its folder if none of them began."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Notes the folder before it is made; ends a search that cannot be made (Hydra swallows other exceptions).
+        """Waits for the end of the sweep; ends a search that cannot be made (Hydra swallows other exceptions).
 
         Raises:
             SystemExit: after the message.
@@ -127,42 +140,29 @@ class Tidy(Callback):
         if problem := no_search(config):
             print(f"\nError: {problem}", file=sys.stderr)
             sys.exit(1)
-        folder = Path(config.hydra.sweep.dir).resolve()
-        atexit.register(discard, folder)
-        atexit.register(_Summary(folder))
+        keep_printing()
+        atexit.register(Sweep(config).close)
 
 
-class _Summary:
-    """The table at the end of a sweep, whose jobs may have run in other processes."""
+def _be_quiet_about_full_disks(debug: bool) -> None:
+    """Lets nothing show a traceback of its own, again and again, for what ends the run with a message."""
+    logging.raiseExceptions = debug
+    if debug:
+        return
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.process = folder, os.getpid()
-        (folder / _FAILURES).unlink(missing_ok=True)
+    def threads(failure: Any) -> None:
+        if not _is_full_disk(failure.exc_value):  # TensorBoard's writer raises it again where the run is
+            threading.__excepthook__(failure)
 
-    def __call__(self) -> None:
-        path = self.folder / _FAILURES
-        if os.getpid() != self.process or not path.is_file():
-            return
-        failures = dict(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-        path.unlink()
-        number = "1 job" if len(failures) == 1 else f"{len(failures)} jobs"
-        print(f"\n{number} of the sweep failed; the same command runs what failed again:", file=sys.stderr)
-        for name, message in failures.items():
-            print(f"  {name}: {message}", file=sys.stderr)
+    def destructors(failure: Any) -> None:
+        if not _is_full_disk(failure.exc_value):
+            sys.__unraisablehook__(failure)
+
+    threading.excepthook, sys.unraisablehook = threads, destructors
 
 
-_FAILURES = "failures.jsonl"
-"""In a sweep's folder while it runs: a line for each job that failed, its name and the last line it said."""
-
-
-def _note_failure(folder: Path, error: Exception) -> None:
-    message = explain(error) or f"{type(error).__name__}: {error}"
-    line = (message.strip().splitlines() or [type(error).__name__])[-1]
-    try:
-        with (folder.parent / _FAILURES).open("a", encoding="utf-8") as file:
-            file.write(json.dumps([folder.name, line]) + "\n")
-    except OSError:
-        pass  # a full disk, most likely: what is told to the user is the first error
+def _is_full_disk(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in DISK_FULL
 
 
 def _log_no_more_to(folder: Path) -> None:

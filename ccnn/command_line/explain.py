@@ -15,7 +15,8 @@ from ccnn.errors import UserError, choices
 
 CONF = Path(__file__).parents[2] / "conf"
 
-_FILE_TROUBLE = {EACCES, EDQUOT, EEXIST, EISDIR, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS}
+DISK_FULL = (ENOSPC, EDQUOT)
+_FILE_TROUBLE = {EACCES, EEXIST, EISDIR, ENOENT, ENOTDIR, EPERM, EROFS, *DISK_FULL}
 _Rule = Callable[[re.Match[str], BaseException], str]
 
 
@@ -42,11 +43,18 @@ def explain(error: BaseException) -> str | None:
         return f"A file of {CONF} is not valid YAML: {error}"
     if isinstance(error, OSError) and error.errno in _FILE_TROUBLE and error.filename:
         return f"{error.filename}: cannot be used: {error.strerror}."
+    if isinstance(error, OSError) and error.errno in DISK_FULL:  # of a write, which does not say to what
+        return f"{error.strerror}: make room, or choose another disk with hydra.run.dir=…"
+    if type(error).__name__ in _LOST:
+        return f"The launcher has lost a job: {str(error).strip().splitlines()[0]}"
     if isinstance(error, HydraException):
         cause = explain(error.__cause__) if error.__cause__ else None
         return "\n".join(filter(None, [str(error).split("\nSee https")[0].strip(), cause]))
     return None
 
+
+_LOST = ("TerminatedWorkerError", "UncompletedJobError", "FailedJobError")
+"""What joblib and submitit raise for a process that was killed or took too long."""
 
 _EXTRAS = {"optuna": "search", "joblib": "launchers", "submitit_local": "launchers", "submitit_slurm": "launchers"}
 """Choices that come with packages of their own, and the extra that brings them."""

@@ -134,6 +134,10 @@ def _download(source: _Source, root: Path) -> None:
     import torchvision
 
     root.mkdir(parents=True, exist_ok=True)
+    print(
+        f"Downloading {source.torchvision_class} into {root.absolute()}; data.download=false forbids it.",
+        flush=True,
+    )
     with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as temporary:
         getattr(torchvision.datasets, source.torchvision_class)(temporary, download=True)
         final = root / source.folder

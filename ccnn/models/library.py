@@ -1,5 +1,6 @@
 """Networks of torchvision and timm, with the data set's number of classes and channels."""
 
+import os
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
@@ -121,13 +122,30 @@ def _no_weights(weights: str, architecture: str, names: Iterable[str]) -> UserEr
 
 
 def _download(get: Callable[[], dict[str, Any]], weights: str) -> dict[str, Any]:
+    """Gets weights from the network, or from where an earlier download has left them.
+
+    torchvision and timm let torch unpickle whatever a file holds, some or all of the time; torch is told not to.
+    """
+    forced = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(forced)
+    os.environ[forced] = "1"
     try:
         return get()
-    except (OSError, RuntimeError) as error:
+    except UnpicklingError as error:
+        raise UserError(
+            f"model.weights: the file of {weights!r} was refused, it is damaged, or holds more than tensors and "
+            f"may be an attack; nothing in it was run. Delete it in {torch.hub.get_dir()}, to download it anew."
+        ) from error
+    except (OSError, RuntimeError, EOFError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"model.weights: {weights!r} cannot be downloaded: {reason}. Without a network, give a local file."
         ) from error
+    finally:
+        if before is None:
+            del os.environ[forced]
+        else:
+            os.environ[forced] = before
 
 
 def _file(weights: str) -> dict[str, Any] | None:

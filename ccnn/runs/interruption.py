@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: training stops after the current batch, with a checkpoint."""
+"""Ctrl-C, SIGTERM and SIGHUP: training stops after the current batch, with a checkpoint."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ class Interrupted(BaseException):  # as KeyboardInterrupt, no Exception: it ends
 
 
 class Interruption(Checkpoint):  # one of those that Lightning calls last, when an epoch is complete
-    """Takes SIGINT and SIGTERM during a run.
+    """Takes SIGINT, SIGTERM and SIGHUP during a run.
 
     In training the run stops after the current batch and is saved. A validation that will be over in seconds is
     finished first, and so is any of several processes, whose batches may differ in number; another one stops after
@@ -133,7 +133,9 @@ class Interruption(Checkpoint):  # one of those that Lightning calls last, when 
         """Takes the signals, where this is the main thread; returns who had them."""
         if threading.current_thread() is not threading.main_thread():
             return {}
-        return {number: signal.signal(number, self._receive) for number in _SIGNALS}
+        hangup = getattr(signal, "SIGHUP", None)  # the terminal was closed; nohup ignores it
+        numbers = _SIGNALS if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN else (*_SIGNALS, hangup)
+        return {number: signal.signal(number, self._receive) for number in numbers}
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         again, self._received = bool(self._received), number

@@ -330,38 +330,77 @@ def test_a_checkpoint_of_another_architecture(stopped: Path, refused: Callable[.
     assert "is of another network: model.more has the shape (3,) there" in refused(f"resume={stopped}")
 
 
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+def test_downloaded_weights_are_never_run(
+    library: str, refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timm_hub = pytest.importorskip("timm.models._builder") if library == "timm" else None
+    cache, flag = tmp_path / "hub/checkpoints", tmp_path / "exploded"
+    cache.mkdir(parents=True)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (cache / "resnet18-f37072fd.pth").write_bytes(pickle.dumps(Bomb(flag), 2))
+    if timm_hub:  # as it does for weights that are not on the Hugging Face hub
+        url = "https://example.invalid/resnet18-f37072fd.pth"
+        monkeypatch.setattr(timm_hub, "_resolve_pretrained_source", lambda _: ("url", url))
+    message = refused(f"model={library}", "model.name=resnet18", "model.weights=DEFAULT")
+    assert not flag.exists()
+    assert "model.weights: the file of 'DEFAULT' was refused" in message
+    assert str(tmp_path / "hub") in message
+
+
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 300 KB."""
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Makes a disk of as many KB."""
     path = tmp_path / "disk"
     path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(path)]
-    if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a disk")
-    yield path
-    subprocess.run(["umount", "-l", str(path)], check=True)
+
+    def mount(size: int) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(path)]
+        if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("needs the right to mount a disk")
+        return path
+
+    yield mount
+    subprocess.run(["umount", "-l", str(path)], check=False, capture_output=True)
 
 
 @pytest.mark.slow
-def test_a_full_disk(small_disk: Path, nursery: Nursery, tmp_path: Path) -> None:
-    command = nursery.train(tmp_path, "trainer=cpu", "trainer.max_epochs=2", f"hydra.run.dir={small_disk}/run")
+@pytest.mark.parametrize("logger", ["csv", "tensorboard", "none"])
+@pytest.mark.parametrize("size", [12, 30, 40, 60, 300])
+def test_a_full_disk(
+    size: int, logger: str, small_disk: Callable[[int], Path], nursery: Nursery, tmp_path: Path
+) -> None:
+    disk = small_disk(size)
+    often = ("trainer.log_every_n_steps=1", "callbacks=none") if size < 300 else ()
+    command = nursery.train(
+        tmp_path, "trainer=cpu", "trainer.max_epochs=40", "+trainer.limit_train_batches=9",
+        "+trainer.limit_val_batches=1", f"logger={logger}", *often, f"hydra.run.dir={disk}/run",
+    )  # fmt: skip
+    assert "Traceback" not in command.out + command.err
+    if command.code == 0:  # without checkpoints and curves there is room enough
+        assert logger == "none"
+        assert size >= 30
+        return
     assert command.code == 1
-    assert "Traceback" not in command.err
     assert command.err.count("Error: ") == 1
     assert "No space left on device" in command.err or "cannot be written" in command.err
-    assert not list(small_disk.rglob("*.tmp"))
-    assert not (small_disk / "run/metrics.json").exists()
-    for path in small_disk.rglob("*.ckpt"):
+    assert f"{disk}/run" in command.err
+    assert not list(disk.rglob("*.tmp"))
+    assert not (disk / "run/metrics.json").exists()
+    for path in disk.rglob("*.ckpt"):
         torch.load(path, weights_only=True)
 
 
 @pytest.mark.slow
-def test_a_disk_that_cannot_be_written(small_disk: Path, nursery: Nursery, tmp_path: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    command = nursery.train(tmp_path, "trainer=cpu", f"hydra.run.dir={small_disk}/run")
+def test_a_disk_that_cannot_be_written(
+    small_disk: Callable[[int], Path], nursery: Nursery, tmp_path: Path
+) -> None:
+    disk = small_disk(300)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    command = nursery.train(tmp_path, "trainer=cpu", f"hydra.run.dir={disk}/run")
     assert command.code == 1
     assert "Traceback" not in command.err
-    assert f"{small_disk}/run: cannot be used: Read-only file system" in command.err
+    assert f"{disk}/run: cannot be used: Read-only file system" in command.err
 
 
 @pytest.fixture(scope="module")

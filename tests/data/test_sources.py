@@ -49,11 +49,14 @@ def no_network(root: str, download: bool) -> None:
     raise URLError("Name or service not known")
 
 
-def test_a_failed_download_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(torchvision.datasets, "MNIST", no_network)
     with pytest.raises(UserError, match=r"downloading it failed.*Name or service not known.*data=digits"):
         fetch("mnist", tmp_path / "data", download=True)
     assert list((tmp_path / "data").iterdir()) == []
+    assert capsys.readouterr().out.startswith(f"Downloading MNIST into {tmp_path / 'data'}")
 
 
 def test_a_download_is_read_and_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,3 +159,16 @@ def test_what_does_not_work_is_refused(overrides: list[str], message: str, run: 
     with pytest.raises(UserError, match=message):
         run("trainer.devices=2", *overrides)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_error_of_one_process_is_that_of_the_run(rank: int, nursery: Nursery, tmp_path: Path) -> None:
+    wrong = (f"+callbacks.stop.{key}" for key in ("_target_=experiments.RaiseAt", "step=2", "error=UserError"))
+    command = nursery.train(tmp_path, *PAIR, *wrong, f"+callbacks.stop.rank={rank}")
+    assert command.code == 1
+    assert "Traceback" not in command.out + command.err
+    assert command.err.count("Error: ") == 1
+    assert f"Error: what process {rank} says" in command.err
+    (run,) = tmp_path.glob("outputs/runs/*")
+    assert status(run)["state"] == "failed"
+    assert f"what process {rank} says" in status(run)["error"]

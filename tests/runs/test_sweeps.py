@@ -3,12 +3,16 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGKILL, SIGTERM
 from time import monotonic, sleep
 
 import pytest
+from archives import write_idx
 from processes import Nursery
 from run_results import metrics, status
+
+from ccnn.report.folders import gather
+from ccnn.runs.status import read_status
 
 pytestmark = pytest.mark.slow
 
@@ -44,8 +48,9 @@ def test_what_fails_is_told_at_the_end_and_run_again(nursery: Nursery, tmp_path:
     assert len(re.findall("  digits_toy_cnn_seed[01]_.*: optimizer.lr: expected a number > 0, got -1", told)) == 2
     runs = sorted(path for path in (tmp_path / "outputs/sweeps/s").iterdir() if path.is_dir())
     states = [status(run)["state"] for run in runs]
-    assert sorted(states) == ["failed", "failed", "finished", "finished"]
-    assert not (tmp_path / "outputs/sweeps/s/failures.jsonl").exists()
+    assert sorted(states) == ["failed", "failed", "failed", "failed", "finished", "finished"]
+    said = {status(run)["error"].split(":")[0] for run in runs if status(run)["error"]}
+    assert said == {"Training diverged", "optimizer.lr"}
 
     before = {run: times(run) for run in runs if status(run)["state"] == "finished"}
     failed_at = {run: status(run)["process"] for run in runs if status(run)["state"] == "failed"}
@@ -81,6 +86,97 @@ def test_a_killed_sweep_goes_on_where_it_was(nursery: Nursery, tmp_path: Path) -
         assert metrics(folders(broken)[seed]) == metrics(run)
 
 
+def jobs_that(**values: object) -> tuple[str, ...]:
+    """The overrides that have jobs call `experiments.SignalAt` or `RaiseAt`; a text with a comma makes several."""
+    target = "RaiseAt" if "error" in values else "SignalAt"
+    return (f"+callbacks.stop._target_=experiments.{target}",
+            *(f"+callbacks.stop.{name}={value}" for name, value in values.items()))  # fmt: skip
+
+
+def states(folder: Path) -> list[str]:
+    """The state of each job whose folder is there."""
+    found = (folder / "outputs/sweeps/s").glob("*/status.json")
+    return sorted(read_status(path.parent)["state"] for path in found)
+
+
+def test_a_job_that_is_always_killed_does_not_block_the_others(nursery: Nursery, tmp_path: Path) -> None:
+    arguments = (*TINY, "trainer.max_epochs=1", *jobs_that(step=2, number="9,0"))
+    for _ in range(2):
+        assert nursery.train(tmp_path, *arguments).code == -SIGKILL
+        assert states(tmp_path) == ["interrupted"]
+    third = nursery.train(tmp_path, *arguments)
+    assert third.code == 1
+    assert "Traceback" not in third.out + third.err
+    table = third.err[third.err.index("1 job of the sweep failed") :]
+    assert re.search("  digits_toy_cnn_seed0_.*: was killed twice", table)
+    assert states(tmp_path) == ["finished", "interrupted"]
+    assert nursery.train(tmp_path, *arguments).code == -SIGKILL, "it was not tried again"
+
+
+def test_a_killed_job_that_gets_further_each_time_is_not_left_out(nursery: Nursery, tmp_path: Path) -> None:
+    killed = (*TINY, "trainer.max_epochs=4", "seed=0", *jobs_that(step="6", number="9"))
+    assert nursery.train(tmp_path, *killed).code == -SIGKILL
+    (run,) = folders(tmp_path).values()
+    for _ in range(2):
+        with (tmp_path / "outputs/sweeps/s/jobs.log").open("a") as file:
+            file.write('\n{"sweep": "torn')  # as by a full disk
+        assert nursery.train(tmp_path, *killed).code == -SIGKILL
+        (run / "checkpoints/last.ckpt").touch()  # as by another epoch
+    assert nursery.train(tmp_path, *killed).code == -SIGKILL, "it was left out"
+
+
+def test_a_job_that_ends_its_process_is_a_failed_job(nursery: Nursery, tmp_path: Path) -> None:
+    command = nursery.train(tmp_path, *TINY, "trainer.max_epochs=1", *jobs_that(step=1, error="SystemExit,none"))
+    assert command.code == 1
+    assert "Traceback" not in command.out + command.err
+    assert (
+        "the job ended its process itself, with exit code 7" in command.err.split("1 job of the sweep failed")[1]
+    )
+    assert states(tmp_path) == ["failed", "finished"]
+
+
+@pytest.mark.parametrize("launcher", ["basic", "subprocess"])
+def test_jobs_that_a_signal_kept_from_starting_are_told(launcher: str, nursery: Nursery, tmp_path: Path) -> None:
+    arguments = (*TINY, f"hydra/launcher={launcher}", "trainer.max_epochs=500", "seed=0,1,2")
+    command = nursery.start(tmp_path, *arguments)
+    end = monotonic() + 60
+    while monotonic() < end and not list(tmp_path.glob("outputs/sweeps/s/*/checkpoints/last.ckpt")):
+        sleep(0.1)
+    command.signal(SIGTERM)
+    assert command.wait(60).code == 128 + SIGTERM, command.err
+    assert "Traceback" not in command.out + command.err
+    assert "To go on: python train.py resume=" in command.err
+    assert "1 job of the sweep: interrupted." in command.err
+    assert "2 jobs of the sweep: not started." in command.err
+    assert states(tmp_path) == ["interrupted"]
+
+
+def test_a_process_for_each_job_keeps_the_sweep_alive(nursery: Nursery, tmp_path: Path) -> None:
+    arguments = (*TINY, "hydra/launcher=subprocess", "trainer.max_epochs=1", "data.mean=[0.3],[0.31]",
+                 "exclude=[{callbacks.stop.number: 0, data.mean: [[0.31]]}]",
+                 *jobs_that(step=2, number="9,0"))  # fmt: skip
+    command = nursery.train(tmp_path, *arguments)
+    assert command.code == 1
+    assert "Traceback" not in command.out + command.err
+    assert command.err.count("was killed by SIGKILL (out of memory?)") == 2
+    assert "2 jobs of the sweep failed" in command.err
+    assert len(re.findall("  digits_toy_cnn_seed0_.*: was killed", command.err)) == 2
+    assert states(tmp_path) == ["finished", "interrupted", "interrupted"]
+
+
+def test_what_is_refused_is_in_the_report_and_begins_once_it_is_right(nursery: Nursery, tmp_path: Path) -> None:
+    arguments = (*TINY, "trainer.max_epochs=1", "data=digits,mnist", f"data.root={tmp_path}/data",
+                 "data.download=false", "data.batch_size=4")  # fmt: skip
+    assert nursery.train(tmp_path, *arguments).code == 1
+    runs, _ = gather([tmp_path / "outputs/sweeps/s"])
+    assert sorted((run.state, "was not found" in (run.problem or "")) for run in runs) == [
+        ("failed", True), ("finished", False)]  # fmt: skip
+    write_idx(tmp_path / "data")
+    again = nursery.train(tmp_path, *arguments)
+    assert again.code == 0, again.err
+    assert states(tmp_path) == ["finished", "finished"]
+
+
 def test_combinations_can_be_left_out(nursery: Nursery, tmp_path: Path) -> None:
     command = nursery.train(
         tmp_path, *TINY, "model=toy,vgg11_bn", "seed=0,1",
@@ -106,7 +202,7 @@ def test_runs_that_differ_in_anything_have_folders_of_their_own(nursery: Nursery
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_other_launchers_do_the_same(launcher: str, nursery: Nursery, tmp_path: Path) -> None:
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.removesuffix('_local')}_launcher")
-    limit = "hydra.launcher.n_jobs=1" if launcher == "joblib" else "hydra.launcher.timeout_min=5"
+    limit = "hydra.launcher.n_jobs=2" if launcher == "joblib" else "hydra.launcher.timeout_min=5"
     arguments = (*TINY, "trainer.max_epochs=1", "seed=0,-1,1", f"hydra/launcher={launcher}", limit)
     command = nursery.train(tmp_path, *arguments)
     assert command.code == 1
@@ -118,6 +214,23 @@ def test_other_launchers_do_the_same(launcher: str, nursery: Nursery, tmp_path: 
     known = {seed: times(run) for seed, run in runs.items()}
     assert nursery.train(tmp_path, *arguments).code == 1
     assert {seed: times(run) for seed, run in folders(tmp_path).items()} == known
+
+
+def test_a_killed_worker_is_told_and_the_same_command_goes_on(nursery: Nursery, tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    arguments = (*TINY, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "trainer.max_epochs=1",
+                 *jobs_that(step=2, number="9,0"))  # fmt: skip
+    command = nursery.train(tmp_path, *arguments)
+    assert command.code == 1
+    assert "Traceback" not in command.out + command.err
+    assert "The launcher has lost a job: A worker process" in command.err
+    assert re.search(
+        "  digits_toy_cnn_seed0_.*: was killed", command.err[command.err.index("of the sweep failed") :]
+    )
+    for _ in range(2):
+        again = nursery.train(tmp_path, *arguments)
+    assert "was killed twice" in again.err
+    assert states(tmp_path) == ["finished", "interrupted"]
 
 
 def test_a_sweep_in_several_processes_is_refused_at_once(nursery: Nursery, tmp_path: Path) -> None:

@@ -29,9 +29,9 @@ def _unbroken(stream: TextIO) -> TextIO:
 class _Unbroken(io.FileIO):
     """Drops what is written when nobody reads it."""
 
-    def write(self, data: Any, /) -> int | None:
+    def write(self, data: Any, /) -> int:
         try:
-            return super().write(data)
+            return super().write(data) or 0
         except OSError as error:
             if error.errno not in (EPIPE, EIO):  # a pipe that is closed, a terminal that is gone
                 raise

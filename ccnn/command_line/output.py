@@ -29,9 +29,9 @@ def _unbroken(stream: TextIO) -> TextIO:
 class _Unbroken(io.FileIO):
     """Drops what is written when nobody reads it."""
 
-    def write(self, data: Any, /) -> int:
+    def write(self, data: Any, /) -> int | None:  # type: ignore[override]
         try:
-            return super().write(data) or 0
+            return super().write(data)
         except OSError as error:
             if error.errno not in (EPIPE, EIO):  # a pipe that is closed, a terminal that is gone
                 raise

@@ -87,7 +87,8 @@ def attempt(task: Callable[[], object], debug: bool) -> None:
     except BaseException as error:
         if not hasattr(error, "signal_number"):  # an Interrupted; importing it takes seconds
             raise
-        print(f"\n{error}", file=sys.stderr)
+        if str(error):  # of several processes the first tells
+            print(f"\n{error}", file=sys.stderr)
         sys.exit(128 + error.signal_number)
 
 

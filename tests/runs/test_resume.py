@@ -22,15 +22,8 @@ from ccnn.runs.folder import write_text
 from ccnn.runs.interruption import Interrupted
 from ccnn.runs.lock import LOCK
 from ccnn.runs.status import heartbeat, read_status, write_status
-from ccnn.runs.trust import _TRUSTED
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*does not have many workers")]
-
-
-@pytest.fixture(autouse=True)
-def trust(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the tests' own module defines may be built from a saved configuration."""
-    monkeypatch.setattr("ccnn.runs.trust._TRUSTED", (*_TRUSTED, "experiments."))
 
 
 RANDOM = ("convert=true", "sampling=random", "callbacks.pictures=null")

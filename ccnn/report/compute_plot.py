@@ -10,7 +10,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from ccnn.report.compute import same_compute
 from ccnn.report.grid import Block, network_name
 from ccnn.report.plots import BLACK, COLOURS, MARKERS, figure, plain, png
-from ccnn.report.published import BASELINES
+from ccnn.report.published import BASELINES, NAMES
 from ccnn.report.results import Result, results
 from ccnn.report.sheets import block_title, row_name
 
@@ -25,33 +25,43 @@ _LABEL = 25
 
 
 def error_vs_training_compute(blocks: Sequence[Block]) -> bytes | None:
-    """Draws one panel per block: the CNN at all its compute as a line, each CCNN as a point.
+    """Draws one panel per block and model: the CNN at all its compute as a line, each CCNN as a point.
 
     CCNNs of one compute would cover each other and are set a little apart.
-    Blocks whose CNNs have one number of epochs alone are left out.
+    Models whose CNNs have one number of epochs alone are left out.
 
     Returns:
-        The content of a PNG file; None if no block has CNNs trained for longer at a CCNN's compute.
+        The content of a PNG file; None if no model has CNNs trained for longer at a CCNN's compute.
     """
-    drawn = [
-        (block, lines)
-        for block in blocks
-        if any(isinstance(line.network, int) for line in results(block))
-        and (lines := [line for line in results(block) if line.error and line.training_compute])
-    ]
+    drawn = [(block, lines) for block in blocks for lines in _by_model(block)]
     if not drawn:
         return None
     networks = sorted({_look(line) for _, lines in drawn for line in lines if isinstance(line.network, str)})
     looks = dict(
         zip(networks, zip(_COLOURS * len(networks), _MARKERS * len(networks), strict=False), strict=False)
     )
-    result = figure(3.6 * len(drawn))
+    result = figure(3.4 * len(drawn))
     panels = result.subplots(len(drawn), squeeze=False)[:, 0]
     for axes, (block, lines) in zip(panels, drawn, strict=True):
         _panel(axes, lines, looks)
-        axes.set_title(block_title(block), fontsize=9, loc="left")
+        title = f"{NAMES.get(base := _base(lines[0]), base)}\n{block_title(block)}"
+        axes.set_title(title, fontsize=9, loc="left")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9, frameon=False)
     return png(result)
+
+
+def _by_model(block: Block) -> list[list[Result]]:
+    """The lines of each model that has CNNs trained for longer, together with those compared with it."""
+    parts: dict[str, list[Result]] = {}
+    for line in results(block):
+        if line.error and line.training_compute:
+            parts.setdefault(_base(line), []).append(line)
+    return [lines for lines in parts.values() if any(isinstance(line.network, int) for line in lines)]
+
+
+def _base(line: Result) -> str:
+    """The model that a line's model is compared with, mostly itself."""
+    return BASELINES.get(line.row.model, line.row.model)
 
 
 Look = tuple[bool, str]
@@ -64,12 +74,10 @@ def _look(line: Result) -> Look:
 
 def _panel(axes: Axes, lines: list[Result], looks: dict[Look, tuple[str, str]]) -> None:
     places = _places(lines)
-    models = {line.row.model for line in lines}
-    base = {BASELINES.get(model, model) for model in models}
     for row in dict.fromkeys(id(line.row) for line in lines):
         mine = [line for line in lines if id(line.row) == row]
         first = mine[0].row
-        name = "" if len(base) == 1 and first.model in base and not first.variant else f"{row_name(first)}: "
+        name = "" if first.model == _base(mine[0]) and not first.variant else f"{row_name(first)}: "
         if cnns := [line for line in mine if not isinstance(line.network, str)]:
             _points(axes, [(places[id(line)], line) for line in cnns], f"{name}CNN", BLACK, "o", "-")
         for line in mine:

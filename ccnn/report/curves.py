@@ -117,7 +117,8 @@ def _panel(
                 linewidth=1.4,
                 label=label,
             )
-            low = [max(point.mean - (point.std or 0), 1e-3) for point in each]  # a logarithmic axis has no zero
+            # A logarithmic axis has no zero, and what is near it would take up most of the axis.
+            low = [max(point.mean - (point.std or 0), point.mean / 2, 1e-3) for point in each]
             axes.fill_between(
                 epochs,
                 low,

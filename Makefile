@@ -31,9 +31,11 @@ quick: .venv/installed
 	  $(BIN)/python train.py -m experiment=$${table}_quick $(QUICK) && \
 	  $(BIN)/python scripts/report.py outputs/sweeps/$${table}_quick --output outputs/reports/$$table || exit 1; \
 	done
+	rm -rf outputs/reports/table2
 	$(BIN)/python scripts/evaluate.py run=outputs/sweeps/table8_quick/digits_toy_cnn_seed0_data.augment-none \
 	  sampling=naive,lattice,complete output=outputs/reports/table2
 	$(BIN)/python train.py -m experiment=table3_quick
+	$(BIN)/python scripts/report.py outputs/sweeps/table3_quick --table table3 --output outputs/reports/table3
 
 # Few images and seeds, and a part of the test set: the path of docs/results, not its numbers.
 STUDY := seed=0,1 data.train_images=128 +trainer.limit_val_batches=1 +trainer.limit_test_batches=4 \

@@ -7,7 +7,7 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ccnn.command_line import attempt, attempt_job, left_out
 from ccnn.config import validate
@@ -44,6 +44,15 @@ def job(config: DictConfig) -> float | None:
     return attempt_job(experiment, folder, config)
 
 
+def print_help() -> None:
+    """Prints what Hydra would, without its composing the configuration and listing what our page does not show."""
+    page = OmegaConf.load(Path(__file__).parent / "conf/hydra/help/ccnn.yaml")
+    print(OmegaConf.create({"hydra": {"help": page}}).hydra.help.template)
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] in (["--help"], ["-h"]):
+        print_help()
+        sys.exit()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra leaves its errors to us
     attempt(job, debug="debug=true" in sys.argv)

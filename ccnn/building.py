@@ -143,6 +143,12 @@ def build_trainer(
         monitor = node.get("monitor") if node else None
         if monitor is not None and monitor not in LOGGED:
             raise UserError(f"callbacks.{name}.monitor: there is no {monitor!r}; {choices(monitor, LOGGED)}")
+    last: Any = config.callbacks.get("last_checkpoint") or {}
+    for key, expected in (("filename", "last"), ("dirpath", f"{config.output_dir}/checkpoints")):
+        if last.get(key, expected) != expected:
+            raise UserError(
+                f"callbacks.last_checkpoint.{key}: expected {expected}, where resume looks, got {last[key]}."
+            )
     callbacks = [
         build(config.callbacks, name)
         for name, node in config.callbacks.items()
@@ -167,14 +173,30 @@ def build_trainer(
     return trainer
 
 
-def check_processes(trainer: pl.Trainer, config: DictConfig, data: pl.LightningDataModule, sweep: bool) -> None:
+def check_processes(
+    trainer: pl.Trainer, config: DictConfig, data: pl.LightningDataModule, sweep: bool, before: int | None
+) -> None:
     """Refuses ways to train in several processes that do not work.
+
+    Args:
+        trainer: of the run.
+        config: the configuration.
+        data: that is trained on.
+        sweep: whether the run is one of a sweep.
+        before: the processes that have trained so far, which have shared an epoch out; None: unknown, or none.
 
     Raises:
         UserError: there are fewer images than they need; they would be copies of this one, whose results
-            Lightning brings back in parts; or they would each run the sweep that this run belongs to, since
-            Lightning starts them with the same command.
+            Lightning brings back in parts; they would each run the sweep that this run belongs to, since
+            Lightning starts them with the same command; or there were more or fewer of them.
     """
+    if before not in (None, trainer.world_size):
+        nodes = trainer.num_nodes if before % trainer.num_nodes == 0 else 1
+        processes = "1 process" if before == 1 else f"{before} processes"
+        raise UserError(
+            f"{config.output_dir}: was trained by {processes}, now {trainer.world_size}; resume with "
+            f"trainer.devices={before // nodes}{' trainer.num_nodes=1' if nodes != trainer.num_nodes else ''}"
+        )
     if isinstance(data, InMemoryData):
         data.check_batch_size(trainer.world_size)
     if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):

@@ -77,11 +77,14 @@ def peak_memory(device: torch.device) -> float:
 
 
 class CompileTime(Callback):
-    """Says how long the first step of a compiled network took, which is when it is compiled."""
+    """Says how long the first step of a compiled network took, which is when it is compiled, and the second.
+
+    The first is logged, too, as `system/first_step_seconds`.
+    """
 
     def __init__(self) -> None:
         self._since = 0.0
-        self._done = False
+        self._seconds: list[float] = []
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
@@ -97,7 +100,15 @@ class CompileTime(Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        """Says the time, once."""
-        if not self._done and trainer.is_global_zero:
-            print(f"First step, with compiling: {perf_counter() - self._since:.0f} s", flush=True)
-        self._done = True
+        """Says both times after the second step, once."""
+        if len(self._seconds) == 2:
+            return
+        if pl_module.device.type == "cuda":
+            torch.cuda.synchronize(pl_module.device)
+        self._seconds.append(perf_counter() - self._since)
+        if len(self._seconds) == 2 and trainer.is_global_zero:
+            first, second = self._seconds
+            print(f"First step, with compiling: {first:.1f} s; then {second:.1f} s a step.", flush=True)
+            for logger in trainer.loggers:
+                row = {"system/first_step_seconds": first, "epoch": trainer.current_epoch}
+                logger.log_metrics(row, step=trainer.global_step - 1)

@@ -1,6 +1,7 @@
 """The LightningModule that trains and scores an image classifier."""
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -79,6 +80,7 @@ class Classifier(pl.LightningModule):
         self._seconds_before = 0.0
         self._lr = 0.0
         self._loss: Tensor | None = None
+        self._validated: Tensor | None = None  # the sum of the losses of the last validation
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns the scores (N, num_classes) of images (N, C, H, W)."""
@@ -129,15 +131,16 @@ class Classifier(pl.LightningModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Logs the epoch and has it written; stops if the last loss is not finite, so that it is never scored."""
+        """Logs the epoch and has it written; stops if the training has diverged."""
         self._require_finite_loss()
+        self._require_finite_weights()
         sums, self._sums = self._sums, None
         assert sums is not None
         wrong, loss, images = self.trainer.strategy.reduce(sums, reduce_op="sum")
         values = {
             "train/error": 100 * wrong / images,
             "train/loss": loss / images,
-            "lr": torch.tensor(self._lr),
+            "lr": torch.tensor(float(self._lr)),
         }
         self.log_dict(values, logger=False, sync_dist=False)
         known = self.trainer.callback_metrics
@@ -148,11 +151,16 @@ class Classifier(pl.LightningModule):
         flush(self.trainer.loggers)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Notes what belongs to these weights: validation error, curves, what an unfinished epoch has counted."""
+        """Notes what belongs to these weights: validation error, curves, what an unfinished epoch has counted.
+
+        Weights of a training that has diverged are not saved.
+        """
+        self._require_finite_weights()
         flush(self.trainer.loggers)
         error = self.trainer.callback_metrics.get("val/error")
         checkpoint["val_error"] = None if error is None else float(error)
         checkpoint["training_seconds"] = self.training_seconds()
+        checkpoint["processes"] = self.trainer.world_size
         checkpoint["metrics_csv"] = written(self.trainer.loggers)
         if self._sums is not None and self.trainer.training:
             checkpoint["sums"] = self._sums.cpu()
@@ -161,6 +169,10 @@ class Classifier(pl.LightningModule):
         """Goes on from there."""
         self._seconds_before = checkpoint.get("training_seconds", 0.0)
         self._restored = {"sums": checkpoint["sums"]} if "sums" in checkpoint else {}
+
+    def on_validation_epoch_start(self) -> None:
+        """Forgets the validation before."""
+        self._validated = None
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Scores one batch of the validation split."""
@@ -175,6 +187,8 @@ class Classifier(pl.LightningModule):
         error: ErrorRate = getattr(self, f"{stage}_error")
         error(scores, batch[1])
         size = len(scores)
+        if stage == "val":
+            self._validated = loss.detach() if self._validated is None else self._validated + loss.detach()
         self.log(f"{stage}/error", error, on_step=False, on_epoch=True, batch_size=size)
         self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
         return scores
@@ -187,19 +201,28 @@ class Classifier(pl.LightningModule):
         return F.cross_entropy(scores, labels), scores.detach()
 
     def _require_finite_loss(self) -> None:
-        if self._loss is None:
-            return
-        finite = bool(self._loss.isfinite())
+        if self._loss is not None:
+            self._require(
+                bool(self._loss.isfinite()), f"the loss is {self._loss.item()} at step {self.global_step}"
+            )
+
+    def _require_finite_weights(self) -> None:
+        """Looks at what the last step has made of the weights, which no loss of the training tells."""
+        values = [parameter.detach().isfinite().all() for parameter in self.model.parameters()]
+        values += [] if self._validated is None else [self._validated.isfinite()]
+        weights = bool(torch.stack(values).all()) if values else True
+        self._require(weights, f"weights or validation loss are not finite after step {self.global_step}")
+
+    def _require(self, good: bool, what: str) -> None:
         # All processes stop, or those that are left would wait for the others.
-        if not self.trainer.strategy.reduce_boolean_decision(finite, all=True):
-            good = next(
-                (c.last_model_path or c.best_model_path for c in self._checkpoints() if c.best_model_path), ""
-            )
-            raise UserError(
-                f"Training diverged: the loss is {self._loss.item()} at step {self.global_step}, in epoch "
-                f"{self.current_epoch + 1}. Lower the learning rate (optimizer.lr=…), or try "
-                f"trainer.precision=32-true. The last good checkpoint is {good or 'none: there was no epoch'}."
-            )
+        if self.trainer.strategy.reduce_boolean_decision(good, all=True):
+            return
+        paths = [c.last_model_path or c.best_model_path for c in self._checkpoints()]
+        last = next((path for path in paths if path and Path(path).exists()), "none: there was no epoch")
+        raise UserError(
+            f"Training diverged: {what}, in epoch {self.current_epoch + 1}. Lower the learning rate "
+            f"(optimizer.lr=…), or try trainer.precision=32-true. The last good checkpoint is {last}."
+        )
 
     def _checkpoints(self) -> list[ModelCheckpoint]:
         """The callbacks that save, the one that saves every epoch first."""

@@ -52,6 +52,7 @@ class Draws:
         """Ends a pass: from now on layers sample as in evaluation, called by themselves or not."""
         self.current = None
 
+    @torch.compiler.disable(**_EAGER)  # type: ignore[untyped-decorator]
     def remember(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """A forward hook that ends the pass; before backward enters it, its draws are current again.
 

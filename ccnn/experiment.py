@@ -3,9 +3,11 @@
 import gc
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
+from math import isfinite
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
@@ -33,10 +35,10 @@ from ccnn.errors import UserError
 from ccnn.result_table import heading, shorter, table
 from ccnn.runs.checkpoints import read_checkpoint, remove_damaged
 from ccnn.runs.curves import go_on
-from ccnn.runs.folder import begin, write_json
+from ccnn.runs.folder import begin, clear, other_environment, write_json
 from ccnn.runs.interruption import Interrupted, Interruption
-from ccnn.runs.resuming import Start, clear, find_start
-from ccnn.runs.status import FAILED, FINISHED, INTERRUPTED, write_status
+from ccnn.runs.resuming import Start, find_start
+from ccnn.runs.status import FAILED, FINISHED, INTERRUPTED, heartbeat, write_status
 
 _EXPECTED_WARNINGS = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
@@ -46,7 +48,6 @@ _EXPECTED_WARNINGS = (
     r"It is recommended to use `self.log\('(lr|train/.*|system/.*)', ..., sync_dist=True\)`",  # equal, local
     "Experiment logs directory .* exists and is not empty",  # made by Hydra just before, or the run goes on
     "Checkpoint directory .* exists and is not empty",  # two callbacks share it
-    "The dirpath has changed from",  # a run's folder may be moved
 )
 
 
@@ -76,6 +77,14 @@ def run(config: DictConfig, folder: Path, overrides: Sequence[str] = (), sweep: 
     config = config.copy()
     OmegaConf.update(config, "output_dir", str(folder))
     start = find_start(config, folder, overrides, sweep)
+    try:
+        return _carry_out(start, overrides, sweep)
+    finally:
+        start.lock.release()
+        gc.collect()  # Trainer and LightningModule refer to each other; a sweep would keep all of them
+
+
+def _carry_out(start: Start, overrides: Sequence[str], sweep: bool) -> dict[str, Any]:
     if start.said:
         Console().print(start.said, highlight=False, markup=False, soft_wrap=True)
     if start.metrics is not None:
@@ -86,10 +95,8 @@ def run(config: DictConfig, folder: Path, overrides: Sequence[str] = (), sweep: 
     with warnings.catch_warnings():
         for message in _EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", message)
-        try:
-            return _run(start, overrides, sweep)
-        finally:
-            gc.collect()  # Trainer and LightningModule refer to each other; a sweep would keep all of them
+        warnings.filterwarnings("error", "The dirpath has changed from")  # Lightning would forget the best epoch
+        return _run(start, overrides, sweep)
 
 
 def _run(start: Start, overrides: Sequence[str], sweep: bool) -> dict[str, Any]:
@@ -107,52 +114,68 @@ def _run(start: Start, overrides: Sequence[str], sweep: bool) -> dict[str, Any]:
         hyperparameters=flat,
         channels_last=config.channels_last,
     )
-    steps, curves = _progress(classifier, start.checkpoint)
+    progress = _progress(classifier, start.checkpoint)
     interruption = Interruption(folder)
-    trainer = build_trainer(config, interruption, bool(data.val_dataloader()), steps)
-    check_processes(trainer, config, data, sweep)
+    trainer = build_trainer(config, interruption, bool(data.val_dataloader()), progress.steps)
+    check_processes(trainer, config, data, sweep, progress.processes)
     try_optimizer(classifier)
 
     console = Console(quiet=not trainer.is_global_zero)
     if trainer.is_global_zero:
-        if start.checkpoint is None:
-            clear(folder)
-        else:
-            remove_damaged(start.checkpoint)
-        begin(folder, config, overrides, conversion)
-        _children_log_to(folder)
-        go_on(trainer.loggers, curves)
-    console.print(heading(model_name(config), config, trainer), highlight=False)
-    if conversion:
-        console.print(conversion, highlight=False, markup=False)
-    elif any(override.startswith("sampling") for override in overrides):
-        console.print("sampling has no effect without convert=true.", style="yellow")
+        start.occupy()
     try:
+        if trainer.is_global_zero:
+            _begin(start, overrides, conversion)
+            go_on(trainer.loggers, progress.curves)
+        console.print(heading(model_name(config), config, trainer), highlight=False)
+        if conversion:
+            console.print(conversion, highlight=False, markup=False)
+        elif any(override.startswith("sampling") for override in overrides):
+            console.print("sampling has no effect without convert=true.", style="yellow")
         if start.checkpoint is None:
             for logger in trainer.loggers:
                 logger.log_hyperparams(shown(flat))
-        with interruption():
+        with interruption(), heartbeat(folder) if trainer.is_global_zero else nullcontext():
             metrics = _train_and_test(classifier, trainer, data, start.checkpoint)
         metrics |= _description(config, model, cost, data)
-    except Interrupted as stopped:
-        _note(folder, stopped)
-        how = f"To go on: python train.py resume={shorter(folder)}" if stopped.saved else "Nothing was saved yet."
-        stopped.message = f"Interrupted in epoch {trainer.current_epoch + 1}, step {trainer.global_step}. {how}"
-        raise
-    except BaseException as error:
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):  # its HPARAMS tab takes parameters and result together
+                result = {"hp/test_error": metrics["test/error"]}
+                logger.log_hyperparams(shown(flat), result, step=trainer.global_step)  # cut, if a run goes on
+                logger.save()
         if trainer.is_global_zero:
+            write_json(folder / "metrics.json", metrics)
+            write_status(folder, FINISHED)
+    except BaseException as error:
+        if isinstance(error, Interrupted):
+            _explain(error, trainer, folder, sweep)
+        if trainer.is_global_zero and not (folder / "metrics.json").exists():
             _note(folder, error)
         raise
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):  # its HPARAMS tab takes parameters and result together
-            logger.log_hyperparams(shown(flat), {"hp/test_error": metrics["test/error"]})
-            logger.save()
-    if trainer.is_global_zero:
-        write_json(folder / "metrics.json", metrics)
-        write_status(folder, FINISHED)
-        console.print(table(metrics))
-        console.print(f"Run folder: {shorter(folder)}", soft_wrap=True, highlight=False, markup=False)
+    console.print(table(metrics))
+    console.print(f"Run folder: {shorter(folder)}", soft_wrap=True, highlight=False, markup=False)
     return metrics
+
+
+def _begin(start: Start, overrides: Sequence[str], conversion: str | None) -> None:
+    """Has the folder hold what the run begins with."""
+    if start.checkpoint is None:
+        clear(start.folder)
+    else:
+        remove_damaged(start.checkpoint)
+        if differing := other_environment(start.folder):
+            Console().print(differing, highlight=False, markup=False, soft_wrap=True)
+    begin(start.folder, start.config, overrides, conversion)
+    _children_log_to(start.folder)
+
+
+def _explain(stopped: Interrupted, trainer: pl.Trainer, folder: Path, sweep: bool) -> None:
+    """Gives the message of an interruption what there is to do; of several processes the first says it."""
+    how = "Nothing was saved yet."
+    if stopped.saved:
+        how = "To go on: " + ("the same command again" if sweep else f"python train.py resume={shorter(folder)}")
+    where = f"Interrupted in epoch {trainer.current_epoch + 1}, step {trainer.global_step}."
+    stopped.message = " ".join(filter(None, [where, stopped.lost, how])) if trainer.is_global_zero else ""
 
 
 def _children_log_to(folder: Path) -> None:
@@ -171,6 +194,11 @@ def _train_and_test(
     seconds = classifier.training_seconds()
     validation = _load_best(classifier, trainer)
     tested = trainer.test(classifier, datamodule=data, verbose=False)[0]
+    if not isfinite(tested["test/loss"]):
+        raise UserError(
+            f"The test loss is {tested['test/loss']}: the training diverged. Lower the learning rate "
+            "(optimizer.lr=…), or try trainer.precision=32-true."
+        )
     return {
         "test/error": round(tested["test/error"], 4),
         "test/loss": tested["test/loss"],
@@ -197,10 +225,18 @@ def _description(config: DictConfig, model: nn.Module, cost: dict[str, int], dat
     }
 
 
-def _progress(classifier: Classifier, path: Path | None) -> tuple[int | None, str]:
-    """The optimizer steps that a checkpoint has done, and its curves, once it is known to be of this network."""
+class _Progress(NamedTuple):
+    """How far a checkpoint is: optimizer steps, the text of its curves, the processes that trained it."""
+
+    steps: int | None = None
+    curves: str = ""
+    processes: int | None = None
+
+
+def _progress(classifier: Classifier, path: Path | None) -> _Progress:
+    """How far the checkpoint to go on from is, once it is known to be of this network."""
     if path is None:
-        return None, ""
+        return _Progress()
     checkpoint = read_checkpoint(path)
     own = {name: tuple(value.shape) for name, value in classifier.state_dict().items()}
     theirs = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
@@ -210,11 +246,13 @@ def _progress(classifier: Classifier, path: Path | None) -> tuple[int | None, st
                 f"{path}: is of another network: {name} has the shape {theirs.get(name)} there, here "
                 f"{own.get(name)}."
             )
-    return int(checkpoint["global_step"]), checkpoint.get("metrics_csv", "")
+    return _Progress(checkpoint["global_step"], checkpoint.get("metrics_csv", ""), checkpoint.get("processes"))
 
 
 def _note(folder: Path, error: BaseException) -> None:
-    """Writes down how a run ended that did not finish."""
+    """Writes down how a run ended that did not finish, if it began."""
+    if not (folder / "config.yaml").exists():
+        return
     stopped = isinstance(error, Interrupted | KeyboardInterrupt | SystemExit)
     try:
         lines = str(error).strip().splitlines()

@@ -34,8 +34,8 @@ class CheckeredConv2d(Multisampling, nn.Conv2d):
     them (the paper's "2×3×3 convolutions"). With `wrap` their number stays: after the last submap comes the
     first again, a row further down, as where the samples of a window end and those of the one below begin.
     Where there are fewer than d submaps, as in a network that is not converted, the kernel sees the same ones
-    repeatedly and their number stays, too. `weight` then has the shape (C_out, C_in/groups·d, k, k), which is
-    Conv3d's (C_out, C_in/groups, d, k, k) flattened.
+    repeatedly (with `wrap` each time a row further down) and their number stays, too. `weight` then has the
+    shape (C_out, C_in/groups·d, k, k), which is Conv3d's (C_out, C_in/groups, d, k, k) flattened.
 
     Args:
         in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device,

@@ -9,31 +9,19 @@ import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from datetime import date
+from importlib import import_module
 from math import inf
 from pathlib import Path
-from typing import Any
-
-import torch
-import torchvision
-from omegaconf import DictConfig
-from rich.console import Console
+from typing import TYPE_CHECKING, Any
 
 from ccnn.command_line.arguments import Parser, choice
 from ccnn.errors import UserError, choices
-from ccnn.measuring.race import Limits
-from ccnn.measuring.workload import has_bf16
-from ccnn.runs.folder import environment
-from scripts.benchmarks import images, layers, profile, speed, table3
-from scripts.benchmarks.networks import NAMES, TABLE3, Options
-from scripts.benchmarks.tables import Result, in_markdown, on_terminal, write_csv
+from scripts.benchmarks.names import NAMES, SUITES, TABLE3
 
-SUITES: dict[str, Callable[[Options], Result]] = {
-    "speed": speed.run,
-    "layers": layers.run,
-    "profile": profile.run,
-    "table3": table3.run,
-    "input": images.run,
-}
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from scripts.benchmarks.tables import Result
 
 PAGE = """# Performance
 
@@ -45,14 +33,33 @@ How the layers are arranged, and what was tried instead:
 - A convolution's first position pads by itself and reads its input as it is; the others pad, crop and shift in
   one copy. All shifts as views of one padded input took three copies; the shifts moved by PyTorch's own padding,
   with a row and a column of outputs dropped, cost no copy but more arithmetic: 1.3 times that of an 8×8 map.
+- A convolution is called once per position, on all submaps that are evaluated there, copied together. With one
+  call per run of neighbouring submaps, the lattice and drawn samplers split it into small calls: ResNet-50's last
+  3×3 layer (16 submaps of 4 images, channels_last, bf16) took 2.0 times naive's time in inference and 1.5 times in
+  training, and now takes 1.07 and 1.08 times.
+- Poolings and 1×1 convolutions have one call per run: copying together made average pooling 1.5 times slower.
 - A pooling does move its windows by padding: there the copy was dearer than the windows dropped.
 - A 1×1 convolution takes the kept samples by slices and then runs once. One strided call per position was a fifth
   slower, and `diagonal` over 2×2 blocks twice as slow with channels_last.
 - Runs of submaps come from one split of the batch, and outputs are cut by padding with negative numbers:
   slicing's backward fills a map of zeros per slice, and forgets channels_last, which made poolings two to three
   times as slow.
-- What is left: depthwise convolutions and poolings spend as much on allocating and joining their outputs as on
-  computing them.
+- Tried without gain: depthwise convolutions whose windows are moved by padding instead of a copy (1.3 to 1.4 times
+  equal work in float32 and 2.0 in bf16, either way); cutting by slices where nothing needs gradients; compiling
+  with `freezing` gains in inference (ResNet-18 1.14 times as fast as uncompiled, DenseNet-BC-40 1.39, where plain
+  compiling gains 1.10 and 1.05), but its weights are constants then, so nothing here uses it.
+
+The numbers in this list were tried by hand, on this machine, in November 2026, and are not part of the suites.
+
+What is left, of the bar of 1.15 for the layers by themselves:
+
+- 1×1 convolutions in training: their slices have a backward that fills maps with zeros (tried by hand: 1.5 to 1.9
+  times equal work in bf16; in float32 they take 0.3 to 0.7 times).
+- Depthwise convolutions, which do few multiply-adds for each number that the shifted copy moves.
+- Poolings, which spend as much on allocating and joining their outputs as on computing them.
+
+They hardly matter to a network: most of its time is in 3×3 convolutions, and copies and padding are about 1 % of a
+training step of ResNet-18 (the profile below). Networks of depthwise convolutions are the exception.
 """
 
 
@@ -60,6 +67,15 @@ def main() -> None:
     """Reads the command line, measures, writes."""
     parser = _argument_parser()
     arguments = parser.parse_args()
+
+    # After the command line is known to be right: these take seconds.
+    import torch
+    from rich.console import Console
+
+    from ccnn.measuring.race import Limits
+    from scripts.benchmarks.networks import Options
+    from scripts.benchmarks.tables import on_terminal, write_csv
+
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device: torch finds no GPU here; use --device cpu")
     try:
@@ -83,7 +99,7 @@ def main() -> None:
     console.print(where)
     for name in arguments.only:
         print(f"{name}:", file=sys.stderr, flush=True)
-        result = SUITES[name](options)
+        result: Result = import_module(f"scripts.benchmarks.{SUITES[name]}").run(options)
         for table in result.all_tables():
             console.print(on_terminal(table))
             write_csv(table, arguments.output / "performance")
@@ -94,7 +110,7 @@ def main() -> None:
         console.print(f"{name}: written to {page} and {arguments.output / 'performance'}")
 
 
-def measure_job(config: DictConfig, folder: Path) -> None:
+def measure_job(config: "DictConfig", folder: Path) -> None:
     """A job of `train.py` with `task=benchmark`: one network of Table 3, into the run's folder.
 
     Args:
@@ -107,6 +123,15 @@ def measure_job(config: DictConfig, folder: Path) -> None:
     name = str(config.model.name)
     if name not in TABLE3:
         raise UserError(f"task=benchmark: model.name is {name!r}; {choices(name, TABLE3)}")
+
+    import torch
+    from rich.console import Console
+
+    from ccnn.measuring.race import Limits
+    from scripts.benchmarks import table3
+    from scripts.benchmarks.networks import Options
+    from scripts.benchmarks.tables import on_terminal, write_csv
+
     gpu = config.trainer.accelerator in ("gpu", "cuda") or (
         config.trainer.accelerator == "auto" and torch.cuda.is_available()
     )
@@ -171,8 +196,10 @@ def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
     return parse
 
 
-def with_section(page: str, result: Result, note: str) -> str:
+def with_section(page: str, result: "Result", note: str) -> str:
     """The page with a suite's section put in, or in place of the suite's former one; the others stay."""
+    from scripts.benchmarks.tables import in_markdown
+
     sections = {name: _section(page, name) for name in SUITES}
     lines = [f"## {result.title}", "", note, "", result.text]
     for table in result.all_tables():
@@ -196,6 +223,12 @@ def _end(suite: str) -> str:
 
 def machine(device: str) -> str:
     """What the numbers hold for: date, commit, machine, versions, threads."""
+    import torch
+    import torchvision
+
+    from ccnn.measuring.workload import has_bf16
+    from ccnn.runs.folder import environment
+
     about = environment(seed=0)
     git = about["git"]
     commit = (
@@ -222,6 +255,8 @@ def _processor() -> str:
 def _free_memory(device: str) -> int | None:
     """Bytes that can be used, None if that is not known."""
     if device == "cuda":
+        import torch
+
         return int(torch.cuda.mem_get_info()[0])
     try:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()

@@ -46,27 +46,28 @@ def run(folders: Sequence[Path], words: Sequence[str], output: Path | None) -> N
     """
     runs, problems = gather(folders)
     print(*problems, sep="\n", end="\n" if problems else "", file=sys.stderr)
-    trained = [run.folder for run in set_beside(runs) if run.finished and run.sampling is None and not run.longer]
+    trained = [run for run in set_beside(runs) if run.finished and run.sampling is None and not run.longer]
     if not trained:
         raise UserError(
             f"{', '.join(map(str, folders))}: holds no CNN that is trained (convert=false); nothing to convert."
         )
     given = {word.partition("=")[0] for word in words}
     words = [*words, *(f"{key}={value}" for key, value in DEFAULTS.items() if key not in given)]
-    for folder in trained:
-        place = folder / "conversions"
+    for each in trained:
+        place = each.folder / conversions.FOLDER
         if not (place / "evaluation.json").exists():
-            asked = job([f"run={folder}", f"output={place}", *words])
+            asked = job([f"run={each.folder}", f"output={place}", *words])
             validate(asked.config)
             from ccnn.evaluation import evaluate  # takes seconds to import, so only for a valid configuration
 
             evaluate(asked.config, asked.folder, words, asked.run)
-    lines = conversions.summaries(conversions.gather(trained))
-    print(conversions.markdown(lines), end="")
+    lines, notes = conversions.summaries(trained)
+    text = conversions.markdown(lines, notes)
+    print(text, end="")
     if output:
         try:
             output.mkdir(parents=True, exist_ok=True)
-            write_text(output / "conversions.md", conversions.markdown(lines))
+            write_text(output / "conversions.md", text)
             write_text(output / "conversions.csv", conversions.table(lines))
         except OSError as error:
             raise UserError(f"--output: {error.filename} cannot be written: {error.strerror}.") from error

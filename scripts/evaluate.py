@@ -14,7 +14,7 @@ def main() -> None:
     validate(asked.config)
     from ccnn.evaluation import evaluate  # takes seconds to import, so only for a valid configuration
 
-    evaluate(asked.config, asked.folder, words, asked.run)
+    evaluate(asked.config, asked.folder, words, asked.run, asked.checkpoint)
 
 
 if __name__ == "__main__":

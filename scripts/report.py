@@ -1,6 +1,7 @@
 """Gathers runs into the paper's tables: `python scripts/report.py outputs/sweeps/table1 --table table1`."""
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,20 +11,23 @@ from ccnn.errors import UserError, choices
 from ccnn.report import render, spreadsheets
 from ccnn.report.folders import gather
 from ccnn.report.grid import arrange
+from ccnn.report.inference import table3
 from ccnn.report.published import TABLES
-from ccnn.report.sheets import sheet
+from ccnn.report.sheets import Sheet, sheet
+from ccnn.report.untrained import Gathered, table2
 
 FORMATS = ("rich", "markdown", "csv", "latex")
 WIDTH = 120
 """Characters in a line where the output is no terminal."""
-UNTRAINED = {"table2": "scripts/evaluate.py", "table3": "scripts/benchmark.py"}
+UNTRAINED = {"table2": table2, "table3": table3}
+"""The tables that need no training."""
 
 
 def main() -> None:
     """Reads the command line; prints the report and writes its files."""
-    parser = Parser(__doc__)
+    parser, known = Parser(__doc__), sorted((*TABLES, *UNTRAINED))
     parser.add_argument("folders", nargs="+", type=Path, metavar="folder", help="holds runs, in it or below")
-    parser.add_argument("--table", help=f"arrange as in the paper, with what is missing: {', '.join(TABLES)}")
+    parser.add_argument("--table", help=f"arrange as in the paper, with what is missing: {', '.join(known)}")
     parser.add_argument("--format", default="rich", help=f"what is printed: {', '.join(FORMATS)} (default: rich)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="write tables, runs.csv and plots there")
     arguments = parser.parse_args()
@@ -44,28 +48,52 @@ def report(folders: list[Path], name: str | None, form: str, output: Path | None
     if form not in FORMATS:
         raise UserError(f"--format: there is no {form!r}; {choices(form, FORMATS)}")
     if name in UNTRAINED:
-        raise UserError(f"--table: {name} is not made of runs of train.py but by {UNTRAINED[name]}.")
+        untrained(UNTRAINED[name](folders), form, output)
+        return
     if name is not None and name not in TABLES:
-        raise UserError(f"--table: there is no {name!r}; {choices(name, TABLES)}")
+        raise UserError(f"--table: there is no {name!r}; {choices(name, (*TABLES, *UNTRAINED))}")
     runs, problems = gather(folders)
     for problem in problems:
         print(problem, file=sys.stderr)
     table = TABLES[name] if name else None
     blocks, notes = arrange(runs, table)
     sheets = [sheet(block, table) for block in blocks]
-    if form == "rich":
-        console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
-        console.print(render.rich_tables(sheets, notes))
-    elif form == "csv":
-        print(spreadsheets.cells(blocks), end="")
-    else:
-        print({"markdown": render.markdown, "latex": render.latex}[form](sheets, notes), end="")
+    show(form, sheets, notes, render.LEGEND, lambda: spreadsheets.cells(blocks))
     if output:
         from ccnn.report.files import write  # brings matplotlib, which takes most of a second
 
         written, problems = write(output, blocks, sheets, notes, runs)
         for line in (*problems, f"Written: {', '.join(map(str, written))}"):
             print(line, file=sys.stderr)
+
+
+def untrained(table: Gathered, form: str, output: Path | None) -> None:
+    """Prints a table that needs no training and writes its files."""
+    spreadsheet = spreadsheets.csv_text(table.rows)
+    show(form, table.sheets, table.notes, table.legend, lambda: spreadsheet)
+    if output:
+        from ccnn.report.files import write_files  # as above
+
+        texts = {
+            "table.md": render.markdown(table.sheets, table.notes, table.legend),
+            "table.csv": spreadsheet,
+            "table.tex": render.latex(table.sheets, table.notes, table.legend),
+        }
+        written, _ = write_files(output, {name: text.encode() for name, text in texts.items()})
+        print(f"Written: {', '.join(map(str, written))}", file=sys.stderr)
+
+
+def show(
+    form: str, sheets: Sequence[Sheet], notes: Sequence[str], legend: str, spreadsheet: Callable[[], str]
+) -> None:
+    """Prints a report in one of the formats."""
+    if form == "rich":
+        console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+        console.print(render.rich_tables(sheets, notes, legend))
+    elif form == "csv":
+        print(spreadsheet(), end="")
+    else:
+        print({"markdown": render.markdown, "latex": render.latex}[form](sheets, notes, legend), end="")
 
 
 if __name__ == "__main__":

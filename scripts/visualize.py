@@ -37,10 +37,14 @@ def parse() -> Namespace:
         "--stride", type=whole_number(2, 16), metavar="K",
         help="of each layer (default: 2; 3 for n_rooks, which is the lattice of windows of three)",
     )  # fmt: skip
-    parser.add_argument("--color", action="store_true", help="a colour for each submap")
     parser.add_argument(
-        "--size", type=whole_number(16, 2048), default=384, metavar="PIXELS",
-        help="height and width of each panel, at most; pixels become whole squares (default: 384)",
+        "--color", action="store_true",
+        help="a colour for each submap; more than eight cannot be told apart and lie on a ramp from dark to light",
+    )  # fmt: skip
+    parser.add_argument(
+        "--size", type=whole_number(16, 2048), metavar="PIXELS",
+        help="height and width of each panel, at most; pixels become whole squares (default: 384, at least "
+        "--im_size)",
     )  # fmt: skip
     parser.add_argument(
         "--seed", type=whole_number(0, 2**32 - 1), default=0, metavar="N",
@@ -48,10 +52,13 @@ def parse() -> Namespace:
     )  # fmt: skip
     parser.add_argument(
         "--output", type=Path, metavar="PATH",
-        help="file or folder; .png or .gif writes only that one (default: outputs/figures/METHOD_SIZE_STEPS)",
+        help="file or folder; .png or .gif writes only that one (default: outputs/figures/METHOD_SIZE_STEPS, and "
+        "what else is not the default)",
     )  # fmt: skip
     arguments = parser.parse_args()
-    arguments.stride = arguments.stride or (3 if arguments.method == N_ROOKS else 2)
+    stride, panel = 3 if arguments.method == N_ROOKS else 2, max(384, arguments.im_size)
+    defaults = {"stride": stride, "size": panel, "seed": 0, "color": False}
+    arguments.stride, arguments.size = arguments.stride or stride, arguments.size or panel
     side, size = arguments.stride**arguments.steps, arguments.im_size
     if side > size:
         most = max(n for n in range(10) if arguments.stride**n <= size)
@@ -63,6 +70,9 @@ def parse() -> Namespace:
     if arguments.size < size:
         parser.error(f"--size: got {arguments.size}, expected at least {size}, the --im_size; enlarge it")
     name = f"{arguments.method}_{size}_{arguments.steps}"
+    for key, default in defaults.items():  # whatever makes another picture is in its name
+        if (value := getattr(arguments, key)) != default:
+            name += f"_{key}" if value is True else f"_{key}{value}"
     arguments.output = arguments.output or Path("outputs/figures") / name
     if arguments.output.is_dir():
         arguments.output /= name
@@ -89,12 +99,11 @@ def main() -> None:
         page = pattern_pictures.side_by_side(found[1:], *settings)
         contents[arguments.output.with_suffix(".png")] = drawing.png(page)
     if arguments.output.suffix != ".png":
-        pages = pattern_pictures.frames(found, *settings)
-        times = [1000] * arguments.steps + [2000]
+        pages, times = pattern_pictures.animation(found, *settings)
         contents[arguments.output.with_suffix(".gif")] = drawing.gif(pages, times)
     drawing.write_files(contents)
     for pattern in found[1:]:
-        print(pattern_pictures.caption(pattern).replace("\n", ", "))
+        print(pattern_pictures.caption(pattern, arguments.color).replace("\n", ", "))
     print("Written:", *contents)
 
 

@@ -3,10 +3,12 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from signal import SIGKILL
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
+from hydra.utils import get_object
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
@@ -16,7 +18,13 @@ from ccnn.errors import UserError
 Compose = Callable[..., DictConfig]
 Run = Callable[..., dict[str, Any]]
 
-SMALL = ("trainer=cpu", "trainer.max_epochs=2", "+trainer.limit_train_batches=4", "data.batch_size=64")
+SMALL = (
+    "trainer=cpu",
+    "trainer.precision=32-true",
+    "trainer.max_epochs=2",
+    "+trainer.limit_train_batches=4",
+    "data.batch_size=64",
+)
 
 
 class SignalAt(Callback):
@@ -34,6 +42,59 @@ def signal_at(step: int, number: int = 0) -> tuple[str, ...]:
     """The overrides that have a run stopped in a batch, counted from 0; by no signal at all without a number."""
     node = {"_target_": "experiments.SignalAt", "step": step, "number": int(number)}
     return tuple(f"+callbacks.stop.{name}={value}" for name, value in node.items())
+
+
+class SpoilAt(Callback):
+    """Makes a weight NaN after a batch, counted from 0, as an update that diverges does."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.fit_loop.epoch_loop.total_batch_idx == self.step:
+            next(pl_module.parameters()).data.view(-1)[0] = float("nan")
+
+
+class KillIn(Callback):
+    """Kills its own process, as `kill -9` does, once: where in the program that is hardest to survive.
+
+    Args:
+        place: a key of PLACES.
+        mark: the file that says that it has been done.
+    """
+
+    PLACES: ClassVar = {
+        "the writing of a checkpoint": ("torch.save", 3),
+        "the renaming of a checkpoint": ("ccnn.runs.checkpoints.replace", 3),
+        "the test": ("ccnn.classifier.Classifier.test_step", 1),
+        "the writing of the result": ("ccnn.experiment.write_json", 1),
+        "the note that it is finished": ("ccnn.experiment.write_status", 1),
+    }
+    """Functions, and in which of their calls."""
+
+    def __init__(self, place: str, mark: str) -> None:
+        self.place, self.mark = place, Path(mark)
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if self.mark.exists() or stage != "fit":
+            return
+        name, self.left = self.PLACES[self.place]
+        owner, _, function = name.rpartition(".")
+        original = get_object(name)
+
+        def killing(*arguments: Any, **options: Any) -> Any:
+            self.left -= 1
+            if self.left == 0:
+                if name == "torch.save":
+                    arguments[1].write(b"the first half")
+                    arguments[1].flush()
+                self.mark.touch()
+                os.kill(os.getpid(), SIGKILL)
+            return original(*arguments, **options)
+
+        setattr(get_object(owner), function, killing)
 
 
 class RaiseAt(Callback):

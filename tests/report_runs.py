@@ -1,7 +1,10 @@
 """Writes run folders as train.py leaves them, for tests of the report."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+
+from omegaconf import OmegaConf
 
 CONFIG = """\
 data:
@@ -10,16 +13,32 @@ data:
   root: data
   batch_size: {batch_size}
   augment: {augment}
-  augmentation: {{crop_padding: 4, flip: true, rotation: 0.0}}
+  augmentation: {augmentation}
 model: {{_target_: {target}, name: {model}, in_channels: 3}}
 sampling: {{_target_: ccnn.Sampling, name: {sampling}, skip_first: {skip_first}, only: []}}
-optimizer: {{_target_: torch.optim.SGD, lr: {lr}, weight_decay: 0.0001}}
-trainer: {{_target_: pytorch_lightning.Trainer, max_epochs: {epochs}, accelerator: auto}}
+optimizer: {{_target_: torch.optim.SGD, lr: {lr}, momentum: 0.9, nesterov: true, weight_decay: {weight_decay}}}
+scheduler: {{_target_: ccnn.schedulers.multistep, max_epochs: {epochs}, fractions: [0.5, 0.75], gamma: 0.1}}
+trainer: {{_target_: pytorch_lightning.Trainer, max_epochs: {epochs}, accelerator: auto, devices: 1, num_nodes: 1}}
 convert: {convert}
 seed: {seed}
 protocol: {protocol}
 output_dir: {folder}
 """
+
+NONE = "{crop_padding: 0, flip: false, rotation: 0.0}"
+AUGMENTATIONS = {
+    "shift": "{crop_padding: 2, flip: false, rotation: 0.0}",
+    "standard": "{crop_padding: 2, flip: false, rotation: 15.0}",
+}
+"""Of MNIST."""
+
+TARGETS = {
+    "densenet": "ccnn.models.DenseNet",
+    "vgg": "ccnn.models.VGG",
+    "wide": "ccnn.models.WideResNet",
+    "toy": "ccnn.models.Toy",
+}
+"""What builds a model, by how its name begins; others are ResNets."""
 
 
 def write_run(
@@ -44,16 +63,25 @@ def write_run(
     problem: str | None = None,
     date: str = "2026-01-01T12:00:00+00:00",
     commit: str = "a" * 40,
-    target: str = "ccnn.models.resnet",
-    overrides: tuple[str, ...] = (),
+    target: str | None = None,
+    settings: Mapping[str, object] | None = None,
+    parameters: int = 11_173_962,
     curve: tuple[float, ...] = (),
 ) -> Path:
-    """Writes one run: finished if it has an error, else in `state`."""
+    """Writes one run: finished if it has an error, else in `state`.
+
+    It is trained by the paper's recipe, but for the arguments and what `settings` says, with dotted keys.
+    """
     folder.mkdir(parents=True)
     ratio = 3 if convert else 1
-    config = CONFIG.format(**{**locals(), "convert": str(convert).lower()})
-    (folder / "config.yaml").write_text(config, encoding="utf-8")
-    (folder / "overrides.yaml").write_text("".join(f"- {text}\n" for text in overrides) or "[]\n")
+    target = target or next((TARGETS[kind] for kind in TARGETS if model.startswith(kind)), "ccnn.models.resnet")
+    weight_decay = 0.0 if data == "mnist" else 0.0001
+    cifar = "{crop_padding: 4, flip: true, rotation: 0.0}"
+    augmentation = NONE if augment == "none" else AUGMENTATIONS[augment] if data == "mnist" else cifar
+    config = OmegaConf.create(CONFIG.format(**{**locals(), "convert": str(convert).lower()}))
+    for key, value in (settings or {}).items():
+        OmegaConf.update(config, key, value, force_add=True)
+    OmegaConf.save(config, folder / "config.yaml")
     environment = {
         "date": date,
         "seed": seed,
@@ -77,7 +105,7 @@ def write_run(
             "test/loss": 0.5,
             "val/error": None,
             "best_epoch": None,
-            "parameters": 11_173_962,
+            "parameters": parameters,
             "plain_multiply_adds": multiply_adds,
             "multiply_adds": multiply_adds * ratio,
             "multiply_adds_ratio": float(ratio),

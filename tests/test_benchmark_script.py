@@ -13,7 +13,8 @@ import ccnn
 from ccnn.measuring.race import Limits, Timing
 from ccnn.measuring.workload import Task
 from scripts import benchmark
-from scripts.benchmarks import networks, profile, speed, table3
+from scripts.benchmarks import networks, profile, roofline, speed, table3
+from scripts.benchmarks.names import SUITES
 from scripts.benchmarks.networks import Entry, Options, build, measure
 from scripts.benchmarks.tables import Bar, Result, Table, in_markdown, shown, write_csv
 
@@ -52,8 +53,22 @@ def test_bars_are_met_by_the_median() -> None:
     assert not Bar("", "", (0.91, 0.8, 1.2), 0.9).met
     assert Bar("", "", (1.5, 1.0, 2.0), 1.5, at_least=True).met
     assert not Bar("", "", (1.49, 1.0, 2.0), 1.5, at_least=True).met
-    failed = Bar("", "", None, 0.9, problem="out of memory")
-    assert (failed.met, failed.verdict) == (False, "not measured")
+    failed = Bar("", "", None, 0.9, note="out of memory", at_most=0.5)
+    assert (failed.met, failed.beyond, failed.verdict) == (False, False, "not measured")
+
+
+def test_a_bar_that_nothing_could_meet_is_told_apart() -> None:
+    bars = [
+        Bar("", "", (1.4, 1.4, 1.4), 1.5, at_least=True, at_most=1.49),
+        Bar("", "", (1.4, 1.4, 1.4), 1.5, at_least=True, at_most=1.5),
+        Bar("", "", (1.6, 1.6, 1.6), 1.5, at_least=True, at_most=1.4),
+    ]
+    assert [bar.verdict for bar in bars] == ["no, beyond the machine", "no", "yes"]
+    (table,) = Result("speed", "", "", [], bars).all_tables()
+    assert table.title == "1 of 3 bars are met; 1 of the others are beyond this machine."
+    assert [row[6] for row in table.rows] == [1.49, 1.5, 1.4]
+    (table,) = Result("speed", "", "", [], bars[1:]).all_tables()
+    assert table.title == "1 of 2 bars are met."
 
 
 def test_tables_are_shown_rounded_and_written_in_full(tmp_path: Path) -> None:
@@ -85,8 +100,14 @@ def test_a_section_of_the_page_is_replaced_and_the_others_stay() -> None:
 
 
 def test_ratios_are_against_the_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Naive takes 3 times as long as plain with 4 times the multiply-adds; the published scheme twice as long."""
-    times = {"plain": 1.0, "naive": 3.0, "lattice": 3.3, "5-D": 6.0}
+    """Naive takes 3 times as long as plain with 4 times the multiply-adds; the published scheme twice as long.
+
+    The peak is 20 multiply-adds a second in float32 and 100 else: 5-D's 6 seconds are 3 and 15 times the 2 and 0.4
+    that naive's 40 would take there.
+    """
+    times = {"plain": 1.0, "naive": 3.0, "lattice": 3.3, "5-D": 6.0, "5-D, literal": 7.5}
+    peak: Any = {"float32": 20.0, "recommended": 100.0}
+    monkeypatch.setattr(speed, "peaks", lambda options: (peak, Table("speed_peak", "", ("a",), [])))
 
     def measured(network: str, entries: list[Entry], options: Options) -> dict[Entry, networks.Measured]:
         return {
@@ -99,16 +120,70 @@ def test_ratios_are_against_the_arithmetic(monkeypatch: pytest.MonkeyPatch) -> N
         }
 
     monkeypatch.setattr(speed, "measure", measured)
-    bars = speed.run(Options(networks=["squeezenet1_1"], say=lambda text: None)).bars
-    found = [(bar.case.rpartition(", ")[2], round(bar.value[0], 3), bar.verdict) for bar in bars if bar.value]
-    assert found == [
-        ("float32", 0.75, "yes"),
-        ("float32", 2.0, "yes"),
-        ("float32", 1.1, "no"),
-        ("recommended", 0.75, "yes"),
-        ("recommended", 4.0, "yes"),
-        ("recommended", 1.1, "no"),
+    result = speed.run(Options(networks=["squeezenet1_1"], say=lambda text: None))
+    found = [
+        (bar.case.rpartition(", ")[2], round(bar.value[0], 3), bar.at_most, bar.verdict)
+        for bar in result.bars
+        if bar.value
     ]
+    assert found == [
+        ("float32", 0.75, None, "yes"),
+        ("float32", 2.0, 3.0, "yes"),
+        ("float32", 2.5, 3.75, "yes"),
+        ("float32", 1.1, None, "no"),
+        ("recommended", 0.75, None, "yes"),
+        ("recommended", 4.0, 15.0, "yes"),
+        ("recommended", 5.0, 18.75, "yes"),
+        ("recommended", 1.1, None, "no"),
+    ]
+    # Of 40 multiply-adds in 3 seconds, where 60 were possible.
+    shares = {(row[2], row[3]): row[10] for row in result.tables[1].rows}
+    assert shares["float32", "naive"] == pytest.approx(100 * 40 / 60)
+    assert shares["recommended", "naive"] == pytest.approx(100 * 40 / 150)
+
+
+def test_the_peak_is_that_of_the_faster_memory_format() -> None:
+    peak, table = roofline.peaks(TINY)
+    work = 2 * ccnn.multiply_adds(nn.Conv2d(16, 16, 3, padding=1), (16, 8, 8))
+    rates: dict[Any, list[float]] = {"float32": [], "recommended": []}
+    for settings, _, milliseconds, _, _, rate in table.rows:
+        assert rate * 1e9 * milliseconds / 1e3 == pytest.approx(work)  # type: ignore[operator]
+        rates[settings].append(rate * 1e9)  # type: ignore[operator]
+    assert {settings: len(found) for settings, found in rates.items()} == {"float32": 2, "recommended": 2}
+    assert peak == {settings: max(found) for settings, found in rates.items()} | {"compiled": peak["recommended"]}
+
+
+def test_compiling_is_told_with_the_steps_after_which_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(network: str, entries: list[Entry], options: Options) -> dict[Entry, networks.Measured]:
+        found = {}
+        for entry in entries:
+            compiled = entry.task.settings == "compiled"
+            faster = compiled and not entry.task.training
+            timing = Timing((0.8 if faster else 1.0,) * 3)
+            found[entry] = networks.Measured(timing, 100, 10, 30.0 if compiled else None)
+        return found
+
+    peak: Any = dict.fromkeys(("float32", "recommended", "compiled"), 20.0)
+    monkeypatch.setattr(speed, "peaks", lambda options: (peak, Table("speed_peak", "", ("a",), [])))
+    monkeypatch.setattr(speed, "measure", measured)
+    monkeypatch.setattr(speed, "_memory_bars", lambda network, batch: [])
+    tables = speed.run(Options(networks=["vgg11_bn"], say=lambda text: None)).tables
+    training, inference = ([*row[4:5], *row[7:]] for row in tables[2].rows)
+    assert training == [1.0, 30.0, None, "does not pay"]
+    assert inference == [1.25, 30.0, 150, ""]
+    assert "1 of 2 naive CCNNs are faster" in tables[2].title
+    assert [row[-1] for row in tables[1].rows if row[2] == "compiled"] == ["compiled in 30 s"] * 2
+
+
+def test_without_a_compiler_the_others_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> str:
+        raise RuntimeError("nothing found")
+
+    monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", none)
+    entries = [Entry("plain", Task(2, (3, 32, 32), settings=settings)) for settings in ("recommended", "compiled")]
+    eager, compiled = measure("vgg11_bn", entries, TINY).values()
+    assert len(eager.timing.seconds) == 1
+    assert compiled.timing.problem == "RuntimeError: torch.compile needs a C++ compiler, and finds none here"
 
 
 def test_a_form_that_fails_is_reported_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,21 +219,36 @@ def test_what_does_not_run_still_has_its_memory_and_arithmetic() -> None:
 @pytest.mark.slow
 def test_quick_measures_everything_and_writes_it(tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPT), "--quick", "--repeats", "1", "--output", str(tmp_path)]
-    chosen = ["--networks", "densenet_bc40", "squeezenet1_1"]
+    chosen = ["--networks", "vgg11_bn", "squeezenet1_1", "toy"]
     root = {"cwd": SCRIPT.parents[1], "capture_output": True, "text": True, "check": True}
     done = subprocess.run([*command, *chosen], **root)  # type: ignore[call-overload]
     assert "bars are met." in done.stdout
     names = {path.stem for path in (tmp_path / "performance").glob("*.csv")}
-    assert names == {"speed", "speed_bars", "layers", "layers_bars", "profile", "table3", "input", "input_bars"}
+    assert names == {
+        "speed",
+        "speed_bars",
+        "speed_peak",
+        "speed_compile",
+        "layers",
+        "layers_bars",
+        "methods",
+        "profile",
+        "table3",
+        "input",
+        "input_bars",
+    }
     page = (tmp_path / "performance.md").read_text(encoding="utf-8")
-    assert [page.count(f"<!-- {suite} -->") for suite in benchmark.SUITES] == [1] * 5
+    assert [page.count(f"<!-- {suite} -->") for suite in SUITES] == [1] * 6
     assert "Tiny sizes" in page
     with (tmp_path / "performance" / "speed_bars.csv").open(encoding="utf-8") as file:
         bars = list(csv.DictReader(file))
-    # DenseNet trains in two settings, four bars each, infers in two, three each, and has eight bars of memory;
-    # SqueezeNet infers.
-    assert len(bars) == 8 + 6 + 8 + 6
-    assert all(float(bar["measured"]) > 0 and bar["met"] in ("yes", "no") and not bar["note"] for bar in bars)
+    # VGG trains and infers in two settings, four bars each, and has eight bars of memory; SqueezeNet infers.
+    assert len(bars) == 8 + 8 + 8 + 8
+    assert all(float(bar["measured"]) > 0 and bar["met"].split(",")[0] in ("yes", "no") for bar in bars)
+    for bar in bars:
+        published = "5-D" in bar["ratio of"]
+        assert bool(bar["at most"]) == (published and bar["ratio of"].endswith("time"))
+        assert bar["note"] == (speed.SAME_WORK if published and bar["case"].startswith("vgg11_bn") else "")
     with (tmp_path / "performance" / "table3.csv").open(encoding="utf-8") as file:
         forms = {(row["task"], row["form"]): row for row in csv.DictReader(file)}
     assert len(forms) == 8
@@ -169,7 +259,14 @@ def test_the_profile_counts_each_convolution() -> None:
     (table,) = profile.run(Options(quick=True, networks=["resnet18"], say=lambda text: None)).tables
     rows = {(row[0], row[1]): row for row in table.rows}
     # The network has 20 convolutions; the three strided ones of 3×3 run once per position.
-    assert rows["plain", "convolution, backward"][4] == 20
-    assert rows["naive", "convolution, backward"][4] == 23
+    for part in ("forward", "backward"):
+        assert rows["plain", f"convolution, {part}"][4] == 20
+        assert rows["naive", f"convolution, {part}"][4] == 23
+    # 20 norms and 17 ReLUs, forward and backward.
+    assert rows["plain", "batch norm"][4] == 40
+    assert rows["plain", "ReLU"][4] == 34
+    # Each of the three levels joins the two positions of a 3×3 convolution and those of a 1×1.
+    moved = [rows[form, "copies and padding"][4] for form in ("plain", "naive")]
+    assert moved[1] >= moved[0] + 6  # type: ignore[operator]
     for form in ("plain", "naive", "lattice"):
         assert sum(row[3] for row in table.rows if row[0] == form) == pytest.approx(100)  # type: ignore[misc]

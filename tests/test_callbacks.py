@@ -9,7 +9,7 @@ import torch
 from experiments import Run
 from rich.console import Console
 
-from ccnn.callbacks import Throughput, peak_memory
+from ccnn.callbacks import CompileTime, Throughput, peak_memory
 from ccnn.progress import Progress, duration
 
 
@@ -46,6 +46,28 @@ def test_throughput_counts_images_of_all_processes_and_no_validation(monkeypatch
     throughput.on_validation_end(trainer, module)
     throughput.on_train_epoch_end(trainer, module)
     assert logged["system/images_per_second"] == pytest.approx(20)
+
+
+def test_the_first_step_of_a_compiled_network_is_told_and_logged(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("ccnn.callbacks.perf_counter", lambda: now[0])
+    logged: list[tuple[dict[str, float], int]] = []
+    logger = SimpleNamespace(log_metrics=lambda row, step: logged.append((row, step)))
+    trainer: Any = SimpleNamespace(is_global_zero=True, current_epoch=0, global_step=0, loggers=[logger])
+    module: Any = SimpleNamespace(device=torch.device("cpu"))
+    callback, batch = CompileTime(), (torch.zeros(1), torch.zeros(1))
+    printed = []
+    for seconds in (12.34, 0.42, 5.0):
+        now[0] += 100  # loading the batch is not part of the step
+        callback.on_train_batch_start(trainer, module, batch, 0)
+        now[0] += seconds
+        trainer.global_step += 1
+        callback.on_train_batch_end(trainer, module, None, batch, 0)
+        printed.append(capsys.readouterr().out)
+    assert printed == ["", "First step, with compiling: 12.3 s; then 0.4 s a step.\n", ""]
+    assert logged == [({"system/first_step_seconds": pytest.approx(12.34), "epoch": 0}, 1)]
 
 
 def test_without_a_terminal_there_is_one_line_per_epoch(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,6 +67,23 @@ def test_networks_agree_with_complete_multisampling(family: str, size: tuple[int
     assert ccnn.multiply_adds(dilated, (3, *size)) == ccnn.multiply_adds(complete, (3, *size))
 
 
+def test_strides_become_dilation_as_written_by_hand() -> None:
+    torch.manual_seed(0)
+    first, second, third = (
+        nn.Conv2d(3, 5, 3, 2, 1),
+        nn.Conv2d(5, 6, 3, 2, 1),
+        nn.Conv2d(6, 4, 3, 1, 1),
+    )
+    model = nn.Sequential(first, second, third, nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
+    x = torch.randn(2, 3, 20, 28, dtype=torch.float64)
+    with torch.no_grad():
+        dense = F.conv2d(x, first.weight, first.bias, stride=1, padding=1, dilation=1)
+        dense = F.conv2d(dense, second.weight, second.bias, stride=1, padding=2, dilation=2)
+        dense = F.conv2d(dense, third.weight, third.bias, stride=1, padding=4, dilation=4)
+        dilated = ccnn.dilate(model, (3, 20, 28))
+        torch.testing.assert_close(dilated(x), dense.mean((2, 3)), rtol=1e-12, atol=1e-12)
+
+
 def test_training_agrees_with_complete_multisampling() -> None:
     torch.manual_seed(0)
     dilated, complete = twins(randomised(small_resnet().double()).train(), (32, 32))

@@ -237,7 +237,9 @@ def test_channels_last_reaches_the_network(convert: str, run: Run, monkeypatch: 
 
 @pytest.mark.slow
 def test_compiled_networks_train_and_their_checkpoints_fit_others(run: Run, tmp_path: Path) -> None:
-    run("compile=true", "convert=true", "trainer.max_epochs=1")
+    run("compile=true", "convert=true", "trainer.max_epochs=2")
+    with (tmp_path / "run/metrics.csv").open() as file:
+        assert sum(bool(row["system/first_step_seconds"]) for row in csv.DictReader(file)) == 1
     saved = torch.load(tmp_path / "run/checkpoints/best.ckpt", weights_only=True)["state_dict"]
     run("convert=true", "trainer.max_epochs=1", folder="eager")
     eager = torch.load(tmp_path / "eager/checkpoints/best.ckpt", weights_only=True)["state_dict"]

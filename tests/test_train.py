@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from experiments import SMALL
+from omegaconf import OmegaConf
 
 from ccnn.command_line.explain import CONF
 
@@ -56,14 +57,26 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     assert "UserError: seed: expected" in result.stderr
 
 
-def test_help_says_what_there_is_without_importing_torch(tmp_path: Path) -> None:
-    command = [sys.executable, "-X", "importtime", str(TRAIN), "--help"]
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--cfg", "job"], ["--help", "model=resnet18"]])
+def test_help_and_the_configuration_are_shown_without_importing_torch(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-X", "importtime", str(TRAIN), *arguments]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
-    assert "resnet50" in result.stdout
-    assert result.stdout.count("python train.py ") >= 5
+    if "--cfg" in arguments:
+        assert OmegaConf.create(result.stdout).model.name == "toy"
+    else:
+        assert "resnet50" in result.stdout
+        assert result.stdout.count("python train.py ") >= 5
     modules = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
     assert "hydra" in modules
     assert not {"torch", "pytorch_lightning"} & modules
+
+
+def test_help_is_what_hydra_prints(tmp_path: Path) -> None:
+    short, whole = (train(tmp_path, "--help", *more) for more in ([], ["model=toy"]))  # Hydra answers the second
+    assert short.returncode == whole.returncode == 0
+    assert short.stdout == whole.stdout
 
 
 def test_a_sweep_gives_every_job_its_folder_and_outlives_a_failing_one(tmp_path: Path) -> None:

@@ -87,7 +87,8 @@ def attempt(task: Callable[[], object], debug: bool) -> None:
     except BaseException as error:
         if not hasattr(error, "signal_number"):  # an Interrupted; importing it takes seconds
             raise
-        print(f"\n{error}", file=sys.stderr)
+        if str(error):  # of several processes the first tells
+            print(f"\n{error}", file=sys.stderr)
         sys.exit(128 + error.signal_number)
 
 
@@ -111,11 +112,35 @@ def _chosen(config: DictConfig, choices: Any, key: str) -> Any:
     return choices[key] if key in choices else OmegaConf.select(config, key)
 
 
+def no_search(config: DictConfig) -> str | None:
+    """Says why a search, a sweeper that looks for the lowest error, cannot be made with this configuration."""
+    if config.hydra.sweeper._target_.endswith(".BasicSweeper"):
+        return None
+    if config.get("protocol") == "paper":
+        return (
+            "protocol: expected honest, got paper, with which a search would choose by the test error. Search "
+            "with protocol=honest, then train with what it found and protocol=paper."
+        )
+    if OmegaConf.select(config, "data.validation_fraction") == 0:
+        return (
+            "data.validation_fraction: expected more than 0, got 0: a search chooses by the validation error. "
+            "Leave it out, or try data.validation_fraction=0.1."
+        )
+    return None
+
+
 class Tidy(Callback):
     """At the end of a sweep tells which jobs failed; removes its folder if none of them began."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Waits for the end."""
+        """Waits for the end of the sweep; ends a search that cannot be made (Hydra swallows other exceptions).
+
+        Raises:
+            SystemExit: after the message.
+        """
+        if problem := no_search(config):
+            print(f"\nError: {problem}", file=sys.stderr)
+            sys.exit(1)
         keep_printing()
         atexit.register(Sweep(config).close)
 

@@ -21,7 +21,8 @@ paper's Table 2). All are shown the same images in one pass over the test set an
 Usage:  python scripts/evaluate.py model=… model.name=… model.weights=… data=… [key=value ...]
         python scripts/evaluate.py run=FOLDER [key=value ...]
 
-  run=FOLDER             a run of train.py: its network, its data and its best weights, else the last
+  run=FOLDER             a run of train.py: its network, its data and its best weights, else the last; or one of
+                         its files, run=FOLDER/checkpoints/last.ckpt
   model=torchvision      or timm; model.name=resnet152, model.weights=DEFAULT, IMAGENET1K_V1, … or a file with
                          a state_dict
   data=imagenet          data.root=FOLDER holds val/<class folder>/*.JPEG; or any other data set of train.py
@@ -70,11 +71,13 @@ class Job:
         config: composed.
         folder: for the results.
         run: of train.py, whose weights are scored; None: those that the config names.
+        checkpoint: which of the run's weights; None: its best, else its last.
     """
 
     config: DictConfig
     folder: Path
     run: Path | None
+    checkpoint: Path | None = None
 
 
 def job(words: Sequence[str]) -> Job:
@@ -100,8 +103,16 @@ def job(words: Sequence[str]) -> Job:
             overrides.append(f"evaluation.borders=[{value.strip('[]')}]")
         else:
             overrides.append(word.replace(key, _SHORT.get(key, key), 1))
+    run, checkpoint = _checkpoint(run) if run and run.suffix == ".ckpt" else (run, None)
     config = _compose(CONF, overrides) if run is None else _of_run(run, overrides)
-    return Job(config, output or _new_folder(config, run), run)
+    return Job(config, output or _new_folder(config, run), run, checkpoint)
+
+
+def _checkpoint(path: Path) -> tuple[Path, Path]:
+    """The run that a checkpoint is of, and the checkpoint."""
+    if not path.is_file():
+        raise UserError(f"run: {path}: there is no such file; expected a run's folder or one of its checkpoints.")
+    return path.resolve().parents[1], path
 
 
 def _of_run(run: Path, overrides: Sequence[str]) -> DictConfig:

@@ -97,6 +97,9 @@ _RULES: dict[str, _Rule] = {
     r"Expected more than 1 value per channel when training": lambda match, _: (
         "data.batch_size: batch normalisation cannot train on a single value per channel; use a larger batch."
     ),
+    r"No trials are completed yet": lambda match, _: (
+        "The search found nothing: each of its trials failed, for the reasons above."
+    ),
     r"Cannot find primary config '(?P<name>[^']*)'": lambda match, _: (
         f"--config-name: there is no file {match['name']}.yaml in {CONF}."
     ),

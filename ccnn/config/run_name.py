@@ -6,6 +6,8 @@ from hashlib import blake2b
 
 from omegaconf import OmegaConf
 
+from ccnn.config.processor import cpu_precision
+
 _LONGEST = 100  # characters; file systems allow 255, people read fewer
 
 
@@ -13,7 +15,8 @@ def run_name(chosen: Mapping[str, str], convert: object, seed: object, overrides
     """Names a run after its data set, network and seed, then after every other override of the command line.
 
     Names differ within a sweep, because its jobs differ in their overrides: where shortening or replacing
-    characters may have made two alike, a hash of the overrides is appended.
+    characters may have made two alike, a hash of all that names the run is appended. The order of the overrides
+    makes no difference.
 
     Args:
         chosen: the choice of each config group.
@@ -26,14 +29,20 @@ def run_name(chosen: Mapping[str, str], convert: object, seed: object, overrides
     named |= {"resume", "sweep", "exclude", "debug", "experiment"}  # not what is run, or the sweep's own name
     rest = [override.lstrip("+") for override in overrides if override.lstrip("+").split("=")[0] not in named]
     parts = [chosen.get("data"), chosen.get("model"), network, f"seed{seed}"]
-    parts += [text.replace("=", "-", 1) for text in rest]
+    parts += [text.replace("=", "-", 1) for text in _sorted(rest)]
     exact = "_".join(map(str, parts))
     name = re.sub(r"[^\w.+-]+", "_", exact, flags=re.ASCII)
     if name == exact and len(name) <= _LONGEST:
         return name
-    digest = blake2b("\n".join(overrides).encode(), digest_size=4).hexdigest()
+    digest = blake2b("\n".join(map(str, parts)).encode(), digest_size=4).hexdigest()
     return f"{name[: _LONGEST - 9].rstrip('_')}-{digest}"
+
+
+def _sorted(overrides: Sequence[str]) -> list[str]:
+    """By their keys; of one key's the last one counts, so these stay in order."""
+    return sorted(overrides, key=lambda text: text.lstrip("+").partition("=")[0])
 
 
 # Registered on import, because a launcher that runs jobs in other processes imports this module there.
 OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+OmegaConf.register_new_resolver("cpu_precision", cpu_precision, replace=True)

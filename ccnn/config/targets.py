@@ -32,17 +32,18 @@ def validate_targets(config: DictConfig) -> None:
         UserError: one line for each mistake found.
     """
     plain = OmegaConf.to_container(config, resolve=True)
-    problems = [problem for key, node in _targets(plain, "") for problem in _check(key, node)]
+    problems = [problem for key, node in targets(plain, "") for problem in _check(key, node)]
     if problems:
         raise UserError("\n".join(problems))
 
 
-def _targets(node: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def targets(node: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Everything to build in a tree of plain values: its key, beginning with `key`, and its node."""
     if isinstance(node, dict):
         if "_target_" in node:
             yield key, node
         for name, value in node.items():
-            yield from _targets(value, f"{key}.{name}" if key else str(name))
+            yield from targets(value, f"{key}.{name}" if key else str(name))
 
 
 def _check(key: str, node: dict[str, Any]) -> list[str]:

@@ -94,15 +94,16 @@ def rotate(images: Tensor, angles: Tensor) -> Tensor:
     radians = angles.double() * (math.pi / 180)
     cos, sin, zero = radians.cos(), radians.sin(), torch.zeros_like(radians)
     # Where each target pixel comes from: (x, y) in pixels from the centre, then as parts of half the image.
-    matrices = torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3).float().to(images.device)
-    half_size = torch.tensor([0.5 * width, 0.5 * height], device=images.device)
+    matrices = torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3).float()
+    matrices /= matrices.new_tensor([[0.5 * width], [0.5 * height]])  # where the angles are: a GPU would wait
+    matrices = matrices.to(images.device, non_blocking=True)
     y, x = torch.meshgrid(
         torch.arange(height, device=images.device) - 0.5 * (height - 1),
         torch.arange(width, device=images.device) - 0.5 * (width - 1),
         indexing="ij",
     )
     pixels = torch.stack([x, y, torch.ones_like(x)], dim=-1).view(1, -1, 3).expand(len(images), -1, -1)
-    grid = pixels.bmm(matrices.transpose(1, 2) / half_size).view(-1, height, width, 2)
+    grid = pixels.bmm(matrices.transpose(1, 2)).view(-1, height, width, 2)
     return F.grid_sample(images.float(), grid, mode="nearest", align_corners=False).to(torch.uint8)
 
 

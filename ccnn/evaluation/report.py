@@ -119,7 +119,9 @@ def _title(result: Mapping[str, Any]) -> str:
     weights = result["weights"]
     if result["published_weights"] not in (None, weights):
         weights += f" = {result['published_weights']}"
-    return f"{result['model']} ({weights}{run}) on {result['data']}"
+    best = "best test epoch (protocol=paper)" if result["weights"] == "best.ckpt" else "protocol=paper"
+    chosen = f", {best}" if result["protocol"] == "paper" else ""
+    return f"{result['model']} ({weights}{run}{chosen}) on {result['data']}"
 
 
 def _images(result: Mapping[str, Any]) -> str:
@@ -182,7 +184,7 @@ def _markdown(result: Mapping[str, Any]) -> str:
 
 def _csv(result: Mapping[str, Any]) -> str:
     """One line for each network, numbers in full."""
-    shared = ("model", "weights", "data", "images", "batch_size", "device", "precision")
+    shared = ("model", "weights", "protocol", "data", "images", "batch_size", "device", "precision")
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for i, row in enumerate(result["networks"]):

@@ -27,7 +27,11 @@ from ccnn.samplers import Sampling
 
 
 def evaluate(
-    config: DictConfig, folder: Path, overrides: Sequence[str] = (), run: Path | None = None
+    config: DictConfig,
+    folder: Path,
+    overrides: Sequence[str] = (),
+    run: Path | None = None,
+    checkpoint: Path | None = None,
 ) -> dict[str, Any]:
     """Scores a network with given weights, plain and converted with each sampling method, without any training.
 
@@ -40,6 +44,7 @@ def evaluate(
         overrides: what was typed, for the record.
         run: a run of train.py, whose weights are taken, with its configuration as `config`. The form that they
             were trained in is evaluated too.
+        checkpoint: which of the run's weights; None: those of its best epoch, else of its last.
 
     Returns:
         What evaluation.json holds.
@@ -56,18 +61,20 @@ def evaluate(
         raise UserError(f"{folder}: holds an evaluation already, which is left as it is; choose another output=….")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return _evaluate(config, folder, overrides, run)
+        return _evaluate(config, folder, overrides, run, checkpoint)
     finally:
         discard(folder)
 
 
-def _evaluate(config: DictConfig, folder: Path, overrides: Sequence[str], run: Path | None) -> dict[str, Any]:
+def _evaluate(
+    config: DictConfig, folder: Path, overrides: Sequence[str], run: Path | None, checkpoint: Path | None
+) -> dict[str, Any]:
     device = _device(config.evaluation.device)
     samplings = _samplings(config)
     trained = trained_sampling(run) if run else None
     if trained is not None and trained not in samplings:
         samplings.insert(0, trained)
-    plain, checkpoint = of_run(config, run) if run else (pretrained(config), None)
+    plain, weights = of_run(config, run, checkpoint) if run else (pretrained(config), str(config.model.weights))
 
     data = _data(config)
     preprocessing = _preprocessing(config, data, run)
@@ -80,9 +87,10 @@ def _evaluate(config: DictConfig, folder: Path, overrides: Sequence[str], run: P
     result: dict[str, Any] = {
         "model": model_name(config),
         "library": str(config.model._target_).rpartition(".")[2],
-        "weights": checkpoint or str(config.model.weights),
+        "weights": weights,
         "published_weights": preprocessing.weights,
         "run": str(run) if run else None,
+        "protocol": str(config.protocol) if run else None,
         "data": str(config.data.get("name", config.data._target_)),
         "classes": config.data.num_classes,
         "preprocessing": preprocessing.text,

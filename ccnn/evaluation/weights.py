@@ -33,8 +33,13 @@ def pretrained(config: DictConfig) -> nn.Module:
     return model
 
 
-def of_run(config: DictConfig, run: Path) -> tuple[nn.Module, str]:
+def of_run(config: DictConfig, run: Path, checkpoint: Path | None = None) -> tuple[nn.Module, str]:
     """Builds the network of a run's configuration with the weights of its best epoch, else of its last.
+
+    Args:
+        config: of the run.
+        run: its folder.
+        checkpoint: one of its files, if not that of the best epoch.
 
     Returns:
         The plain network, and the name of the checkpoint.
@@ -42,7 +47,8 @@ def of_run(config: DictConfig, run: Path) -> tuple[nn.Module, str]:
     Raises:
         UserError: there is no checkpoint, or it cannot be used.
     """
-    files = [run / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")]
+    names = ("best.ckpt", "last.ckpt")
+    files = [checkpoint] if checkpoint else [run / "checkpoints" / name for name in names]
     path = next((file for file in files if file.is_file()), None)
     if path is None:
         raise UserError(

@@ -34,10 +34,23 @@ class Contender:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one call, by round; `problem` says why there are none."""
+    """What a race found of a contender.
+
+    Attributes:
+        seconds: of one call, by round.
+        problem: why there are none.
+        first_call_only: the one time is that of the first call, which also prepares kernels and memory: an upper
+            bound, which is not compared with others' rounds.
+    """
 
     seconds: tuple[float, ...] = ()
     problem: str = ""
+    first_call_only: bool = False
+
+    @property
+    def note(self) -> str:
+        """What a table says beside the time."""
+        return self.problem or ("first call only" if self.first_call_only else "")
 
     @property
     def spread(self) -> Spread | None:
@@ -51,8 +64,8 @@ class Limits:
 
     Attributes:
         rounds: at most so many rounds.
-        seconds: for each contender, all its rounds; a slow one runs in the first rounds only, or not again after
-            its warm-up, which is then its time.
+        seconds: for each contender, all its rounds; a slow one runs in the first rounds only, and not again after
+            its first call if that takes longer.
         patience: seconds of a single call that are expected at most; whoever is expected to take longer, by its
             cost, does not run.
         memory: bytes that are free; whoever needs more does not run. None if that is not known.
@@ -70,9 +83,11 @@ def race(
     synchronize: Callable[[], object] = lambda: None,
     clock: Callable[[], float] = perf_counter,
 ) -> dict[str, Timing]:
-    """Times contenders round by round: A B C A B C …, after a warm-up of each.
+    """Times contenders round by round, there and back: A B C, C B A, A B C, …, after a warm-up of each.
 
-    A contender that fails is reported with what went wrong, and the others go on.
+    So none always follows the same other. The warm-up is two calls: the first prepares kernels and memory, and the
+    second tells how often a round calls. Garbage is collected between the rounds, not in them. A contender that
+    fails is reported with what went wrong, and the others go on.
 
     Args:
         contenders: in the order of each round; the first that has a cost says what the others' costs mean.
@@ -96,30 +111,39 @@ def race(
             continue
         try:
             entry = _Running(contender.prepare(), synchronize, clock)
-            warm = entry.sample()
+            first = entry.sample()
+            again = first <= limits.seconds
+            warm = entry.sample() if again else first
         except Exception as error:
             problems[contender.name] = gist(error)
             continue
         if not per_cost and contender.cost:
             per_cost = warm / contender.cost
         entry.calls = max(1, ceil(_SAMPLE_SECONDS / max(warm, 1e-9)) if warm < _SAMPLE_SECONDS else 1)
-        entry.rounds = min(limits.rounds, int(limits.seconds / max(warm, 1e-9)))
+        entry.rounds = max(1, min(limits.rounds, int(limits.seconds / max(warm, 1e-9)))) if again else 0
         running[contender.name] = entry
-        times[contender.name] = [] if entry.rounds else [warm]
+        times[contender.name] = [] if again else [first]
     gc.collect()
-    for turn in range(limits.rounds):
-        for name, entry in list(running.items()):
-            if turn >= entry.rounds:
-                continue
-            try:
-                times[name].append(entry.sample())
-            except Exception as error:
-                problems[name] = gist(error)
-                del running[name]
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        for turn in range(limits.rounds):
+            gc.collect(0)  # what the round before left: all objects made since are in the youngest generation
+            for name, entry in list(running.items())[:: -1 if turn % 2 else 1]:
+                if turn >= entry.rounds:
+                    continue
+                try:
+                    times[name].append(entry.sample())
+                except Exception as error:
+                    problems[name] = gist(error)
+                    del running[name]
+    finally:
+        if collects:
+            gc.enable()
     return {
         contender.name: Timing(problem=problems[contender.name])
         if contender.name in problems
-        else Timing(tuple(times[contender.name]))
+        else Timing(tuple(times[contender.name]), first_call_only=not running[contender.name].rounds)
         for contender in contenders
     }
 
@@ -155,5 +179,7 @@ def ratio(over: Timing, under: Timing) -> Spread | None:
     Returns:
         Median and quartiles over the rounds that both ran in, None if there are none.
     """
+    if over.first_call_only or under.first_call_only:
+        return None
     ratios = [a / b for a, b in zip(over.seconds, under.seconds, strict=False)]
     return spread(ratios) if ratios else None

@@ -3,7 +3,9 @@
 import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +13,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from ccnn.config.processor import computes_in_bf16
 from ccnn.conversion.dry_run import InputSize, skeleton
 from ccnn.measuring.peak_memory import PeakMemory
+
+Settings = Literal["float32", "recommended", "compiled"]
+"""Float32; or channels_last, and bf16 autocast where the device computes in it; or that with torch.compile."""
 
 
 @dataclass(frozen=True)
@@ -24,18 +30,24 @@ class Task:
         input_size: (C, H, W) of each.
         training: a whole training step (forward, cross-entropy, backward, SGD with Nesterov momentum) rather than
             inference.
-        recommended: channels_last, and bf16 autocast where the device computes in it, rather than float32.
+        settings: of speed.
     """
 
     batch: int
     input_size: InputSize
     training: bool = False
-    recommended: bool = False
+    settings: Settings = "float32"
+
+    @property
+    def recommended(self) -> bool:
+        """Whether the settings are other than float32."""
+        return self.settings != "float32"
 
 
+@cache
 def has_bf16(device: str) -> bool:
     """Whether a device computes in bf16: GPUs, processors with AVX512_BF16 or AMX; others are slow in it."""
-    return device != "cpu" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return device != "cpu" or computes_in_bf16()
 
 
 def autocast(device: str, recommended: bool) -> AbstractContextManager[object]:
@@ -53,18 +65,22 @@ class Workload:
     """A network together with what it works on; calling it does the work once.
 
     Args:
-        model: as `prepared` makes it; it is put into the task's mode.
+        model: as `prepared` makes it; it is put into the task's mode, and compiled in its first call if the task
+            says so.
         task: what it does.
+        foreach: whether the optimizer treats all parameters at once; None: as PyTorch does on the device.
     """
 
-    def __init__(self, model: nn.Module, task: Task) -> None:
+    def __init__(self, model: nn.Module, task: Task, foreach: bool | None = None) -> None:
         self.model, self.task = model.train(task.training), task
+        if task.settings == "compiled":
+            self.model.compile()
         device = next(model.parameters()).device
         layout = torch.channels_last if task.recommended else torch.contiguous_format
         self.images = torch.randn(task.batch, *task.input_size, device=device).contiguous(memory_format=layout)
         self.labels = torch.arange(task.batch, device=device) % 10
         self.optimizer = torch.optim.SGD(
-            self.model.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4
+            self.model.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4, foreach=foreach
         )
 
     def __call__(self) -> None:
@@ -86,6 +102,10 @@ class Workload:
         yield from (*self.model.parameters(), *self.model.buffers(), self.images, self.labels)
 
 
+CUDA_BLOCK = 512
+"""Bytes to whose multiples CUDA's allocator rounds up."""
+
+
 @dataclass(frozen=True)
 class Simulated:
     """What a workload would take.
@@ -100,23 +120,26 @@ class Simulated:
     multiply_adds: int
 
 
-def simulate(model: nn.Module, task: Task, block: int = 1) -> Simulated:
+def simulate(model: nn.Module, task: Task, cuda: bool = False) -> Simulated:
     """Runs a copy of a network on fake tensors, which have shapes but no numbers: in seconds, on any machine.
 
-    The operations are those of PyTorch in eager mode and so the same on CPU and CUDA. What kernels need for
-    themselves (cuDNN's workspaces) is not counted. Fake tensors of the CPU stand for both: where there is no GPU,
-    torch 2.14 runs forward on fake CUDA tensors, and allocates the same, but its autograd refuses them.
+    The operations are those that PyTorch's eager mode runs on the CPU. Most allocate the same on CUDA: where there
+    is no GPU, torch 2.14 runs forward on fake CUDA tensors, which confirms it for that, but its autograd refuses
+    them. So an estimate for CUDA counts fake tensors of the CPU, in the blocks of CUDA's allocator, with the
+    optimizer as it is on CUDA: all parameters at once, which takes one more list of them for the weight decay.
+    What kernels need for themselves (cuDNN's workspaces) is not counted, nor what `torch.compile` changes.
 
     Args:
         model: left alone.
         task: what it does. In training there are two steps, since the optimizer has its state in the second only.
-        block: as of `PeakMemory`: 512 for an estimate of what CUDA's allocator counts.
+        cuda: whether to estimate what CUDA's allocator would count.
     """
+    task = replace(task, settings="recommended") if task.settings == "compiled" else task
     placed = prepared(model, task)
     # Copying draws nothing, but dropout does, even without numbers.
     with torch.random.fork_rng(devices=[]), FakeTensorMode(allow_non_fake_inputs=True):
-        workload = Workload(skeleton(placed, "cpu"), task)
-        with PeakMemory(workload.tensors(), block) as memory:
+        workload = Workload(skeleton(placed, "cpu"), task, foreach=cuda or None)
+        with PeakMemory(workload.tensors(), CUDA_BLOCK if cuda else 1) as memory:
             workload()
             if task.training:
                 workload()

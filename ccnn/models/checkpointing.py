@@ -55,6 +55,8 @@ class _Checkpointed:
         forward: Callable[..., Any] = type(self.stage).forward.__get__(self.stage)
         if not (self.stage.training and torch.is_grad_enabled()):
             return forward(*args)
+        if torch.compiler.is_compiling():  # what a compiled graph computes again changes no statistics
+            return checkpoint(forward, *args, use_reentrant=False)
         return checkpoint(forward, *args, use_reentrant=False, context_fn=self._contexts)
 
     def _contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

@@ -21,7 +21,13 @@ from ccnn.pictures.classification import confusion_matrix, image_grid
 from ccnn.pictures.pattern_pictures import narrow
 from ccnn.pictures.patterns import patterns
 
-_MANY = 15  # images shown, three in a row: TensorBoard shrinks what is wider than 350 pixels, badly
+_MANY = 15  # images shown, three in a row where they have room
+
+_TEXTS = (_CONFIG, _CONVERSION) = ("run/config", "run/conversion")
+_IMAGES = (_PATTERN, _BATCH, _CONFUSIONS, _MISTAKES) = (
+    "network/sampling_pattern", "data/augmented_batch", "test/confusion_matrix", "test/most_confused",
+)  # fmt: skip
+_TEXT_END = "/text_summary"  # what torch adds to the tag of a text
 
 
 class Pictures(Callback):
@@ -41,7 +47,7 @@ class Pictures(Callback):
 
     def __init__(self, folder: str | None = None) -> None:
         self._config = Path(folder) / "config.yaml" if folder else None
-        self._shown: set[str] = set()
+        self._shown: set[str] | None = None  # not known yet
         self._counts: Tensor | None = None
         self._worst: list[Tensor] = []
 
@@ -50,16 +56,19 @@ class Pictures(Callback):
         report = _report(pl_module)
         with _no_risk():
             if self._config is not None and self._config.is_file():
-                self._text(trainer, "run/config", self._config.read_text(encoding="utf-8"))
-            if report is not None:
-                self._text(trainer, "run/conversion", str(report))
-                self._image(trainer, "network/sampling_pattern", lambda: _pattern(report))
+                self._text(trainer, _CONFIG, self._config.read_text(encoding="utf-8"))
+        if report is None:
+            return
+        with _no_risk():
+            self._text(trainer, _CONVERSION, str(report))
+        with _no_risk():
+            self._image(trainer, _PATTERN, lambda: _pattern(report))
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
         """Shows the first batch."""
-        if "data/augmented_batch" in self._shown:
+        if self._shown is not None and _BATCH in self._shown:
             return
         images, labels = (tensor[:_MANY] for tensor in batch)
 
@@ -69,7 +78,7 @@ class Pictures(Callback):
             return image_grid(_pixels(trainer, images), [names[label] for label in labels.tolist()], title)
 
         with _no_risk():
-            self._image(trainer, "data/augmented_batch", draw)
+            self._image(trainer, _BATCH, draw)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forgets an earlier test."""
@@ -107,8 +116,9 @@ class Pictures(Callback):
         counts = np.asarray(torch.as_tensor(total).cpu()).reshape(classes, classes)
         names = _class_names(trainer, classes)
         with _no_risk():
-            self._image(trainer, "test/confusion_matrix", lambda: confusion_matrix(counts, names))
-            self._image(trainer, "test/most_confused", lambda: self._most_confused(trainer, names))
+            self._image(trainer, _CONFUSIONS, lambda: confusion_matrix(counts, names))
+        with _no_risk():
+            self._image(trainer, _MISTAKES, lambda: self._most_confused(trainer, names))
 
     def _most_confused(self, trainer: pl.Trainer, names: list[str]) -> Image.Image:
         _, images, labels, scores = self._worst
@@ -126,19 +136,33 @@ class Pictures(Callback):
             logger.experiment.add_image(tag, pixels, trainer.global_step, dataformats="HWC")
 
     def _text(self, trainer: pl.Trainer, tag: str, text: str) -> None:
-        if (logger := self._unless_shown(trainer, f"{tag}/text_summary")) is not None:  # what torch calls it
+        if (logger := self._unless_shown(trainer, tag)) is not None:
             code = "\n".join(f"    {line}" for line in text.splitlines())  # Markdown for code
             logger.experiment.add_text(tag, code, trainer.global_step)
 
     def _unless_shown(self, trainer: pl.Trainer, tag: str) -> TensorBoardLogger | None:
         """The logger, the first time that it is asked for this tag in the whole run, resumed or not."""
         logger = _logger(trainer)
-        if tag in self._shown or logger is None or not trainer.is_global_zero:
+        if logger is None or not trainer.is_global_zero:
+            return None
+        if self._shown is None:
+            self._shown = _shown_before(Path(logger.log_dir))
+        if tag in self._shown:
             return None
         self._shown.add(tag)
-        entry = b"\n" + bytes([len(tag)]) + tag.encode()  # how an event file names what it holds
-        files = Path(logger.log_dir).glob("events.out.tfevents.*")
-        return None if any(entry in file.read_bytes() for file in files) else logger
+        return logger
+
+
+def _shown_before(folder: Path) -> set[str]:
+    """The tags of ours that the event files of an interrupted run hold; they may be large, and are read once."""
+    # How an event file names what it holds: a line feed, the length, the tag.
+    names = {tag: tag for tag in _IMAGES} | {tag: tag + _TEXT_END for tag in _TEXTS}
+    entries = {tag: b"\n" + bytes([len(name)]) + name.encode() for tag, name in names.items()}
+    found: set[str] = set()
+    for file in folder.glob("events.out.tfevents.*"):
+        content = file.read_bytes()
+        found |= {tag for tag, entry in entries.items() if entry in content}
+    return found
 
 
 @contextmanager

@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ccnn.errors import UserError
-from ccnn.pictures.palette import FAINT, INK, PAPER, Colour, Pixels
+from ccnn.palette import FAINT, INK, PAPER, Colour, Pixels
 
 MARGIN = 12  # pixels around and between panels
 TEXT = 16  # height of letters, pixels
+NARROW = 350  # width of a page that TensorBoard shows as it is; wider ones it shrinks, and their text breaks
 
 
 @lru_cache(maxsize=8)
@@ -25,6 +26,30 @@ def font(size: int = TEXT) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def text_width(text: str, size: int = TEXT) -> int:
     """Width of the widest line in pixels."""
     return max(int(np.ceil(font(size).getlength(line))) for line in text.split("\n"))
+
+
+def shortened(text: str, width: int, size: int = TEXT) -> str:
+    """A line of text, cut so that it is at most `width` pixels wide."""
+    if text_width(text, size) <= width:
+        return text
+    while text and text_width(f"{text}…", size) > width:
+        text = text[:-1]
+    return f"{text}…"
+
+
+def wrapped(text: str, width: int, size: int = TEXT) -> str:
+    """The text in lines of at most `width` pixels, broken at spaces; a word that is wider alone is cut."""
+    lines = []
+    for paragraph in text.split("\n"):
+        line, *words = paragraph.split(" ")
+        for word in words:
+            if text_width(f"{line} {word}", size) <= width:
+                line = f"{line} {word}"
+            else:
+                lines.append(line)
+                line = word
+        lines.append(line)
+    return "\n".join(shortened(line, width, size) for line in lines)
 
 
 def write_text(
@@ -85,6 +110,11 @@ def page_of(rows: Sequence[Sequence[Image.Image]], title: str = "", size: int = 
             x += column + MARGIN
         y += height + MARGIN
     return page
+
+
+def narrow_page(rows: Sequence[Sequence[Image.Image]], title: str, size: int = TEXT) -> Image.Image:
+    """A page that is at most `NARROW` pixels wide if its panels are: its title is wrapped."""
+    return page_of(rows, wrapped(title, NARROW - 2 * MARGIN, size), size)
 
 
 def png(image: Image.Image) -> bytes:

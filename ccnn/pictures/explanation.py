@@ -6,9 +6,9 @@ from itertools import pairwise
 
 from PIL import Image, ImageDraw
 
+from ccnn.palette import FAINT, INK, PAPER, Colour, Pixels, submap_colours
 from ccnn.pictures.drawing import MARGIN, TEXT, line_height, text_width, write_text
 from ccnn.pictures.methods import steps_of
-from ccnn.pictures.palette import FAINT, INK, PAPER, Colour, Pixels, submap_colours
 from ccnn.samplers import Assignment
 
 CELL = 16  # pixels of the picture for a value of the map

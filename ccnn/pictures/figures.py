@@ -1,4 +1,4 @@
-"""The figures of docs/figures, made from real data: scikit-learn's photograph of a flower and of a pagoda."""
+"""The figures of docs/figures, made from real data inside scikit-learn: its digits and its two photographs."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ccnn.pictures import drawing, explanation, feature_maps, pattern_pictures
-from ccnn.pictures.methods import steps_of
-from ccnn.pictures.palette import PAPER, Pixels, heat
+from ccnn.palette import PAPER, Pixels, heat
+from ccnn.pictures import drawing, explanation, feature_maps, pattern_pictures, run_pictures
+from ccnn.pictures.methods import N_ROOKS, SHOWN, steps_of
 from ccnn.pictures.patterns import patterns
 
 _LEVELS = 4
+_DRAWN = ("random", "stochastic")
 _SIDE = 240  # pixels of a feature map's panel
 _SHADES = 48  # few enough for a small file, more than one can tell apart
 
@@ -27,16 +28,30 @@ def checkered() -> bytes:
     return drawing.gif(*explanation.animate(_flower(), "lattice", "Checkered subsampling", "2 of 4"))
 
 
+def lattice() -> bytes:
+    """What `scripts/visualize.py --im_size 64 --steps 3 --method lattice --color` animates."""
+    found = patterns(steps_of("lattice", [2] * 3))
+    return drawing.gif(*pattern_pictures.animation(found, 64, 6, True, "lattice, stride 2"))
+
+
 def sampling_methods() -> bytes:
-    """What each method keeps after one to four steps."""
+    """What each method keeps after one to four steps; n-rooks after one to three, of stride 3."""
     rows = []
-    for method in ("traditional", "naive", "lattice", "three_quarters"):
-        found = patterns(steps_of(method, [2] * _LEVELS))[1:]
-        panels = [pattern_pictures.panel(p, 32, 9, colour=True) for p in found]
-        captions = [pattern_pictures.caption(p) for p in found]
+    for method in SHOWN:
+        strides, size, scale = ([3] * 3, 27, 11) if method == N_ROOKS else ([2] * _LEVELS, 32, 9)
+        title = f"{method}, drawn for one step of training" if method in _DRAWN else method
+        found = patterns(steps_of(method, strides))[1:]
+        panels = [pattern_pictures.panel(p, size, scale, colour=True) for p in found]
+        captions = [pattern_pictures.caption(p, colour=True) for p in found]
         row = [drawing.captioned(*pair) for pair in zip(panels, captions, strict=True)]
-        rows.append([drawing.page_of([row], method)])
+        rows.append([drawing.page_of([row], title if strides[0] == 2 else f"{title}, stride {strides[0]}")])
     return drawing.png(drawing.page_of(rows))
+
+
+def confusion_and_mistakes() -> bytes:
+    """What TensorBoard shows of a short run on the digits."""
+    overrides = ("convert=true", "sampling=lattice", "trainer.max_epochs=2")
+    return drawing.png(run_pictures.of_a_run((*overrides, "trainer=cpu", "trainer.precision=64-true")))
 
 
 def feature_map_levels() -> bytes:
@@ -76,21 +91,23 @@ def feature_map_levels() -> bytes:
 FIGURES: Mapping[str, Callable[[], bytes]] = {
     "traditional.gif": traditional,
     "checkered.gif": checkered,
+    "lattice.gif": lattice,
     "sampling_methods.png": sampling_methods,
     "feature_maps.png": feature_map_levels,
+    "confusion_and_mistakes.png": confusion_and_mistakes,
 }
 """What makes each file of docs/figures."""
 
 
 def make_all(folder: Path) -> list[Path]:
-    """Makes every figure and returns the files.
+    """Makes every figure, one after the other, and returns the files.
 
     Raises:
-        UserError: they cannot be written; then none is.
+        UserError: one cannot be written.
     """
-    contents = {folder / name: make() for name, make in FIGURES.items()}
-    drawing.write_files(contents)
-    return list(contents)
+    for name, make in FIGURES.items():
+        drawing.write_files({folder / name: make()})
+    return [folder / name for name in FIGURES]
 
 
 def _flower() -> Pixels:

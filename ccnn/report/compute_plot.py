@@ -9,7 +9,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from ccnn.report.compute import same_compute
 from ccnn.report.grid import Block, network_name
-from ccnn.report.palette import BLACK, COLOURS, MARKERS, figure, plain, png
+from ccnn.report.plots import BLACK, COLOURS, MARKERS, figure, plain, png
 from ccnn.report.published import BASELINES
 from ccnn.report.results import Result, results
 from ccnn.report.sheets import block_title, row_name

@@ -11,12 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ccnn.report.grid import Block, Row, network_name, network_order
-from ccnn.report.palette import COLOURS, figure, plain, png
+from ccnn.report.plots import COLOURS, MARKERS, figure, plain, png
 from ccnn.report.runs import Network, Run
 from ccnn.report.sheets import row_name, short_title
 from ccnn.report.statistics import summarise
 
 _STYLES = {"val/error": "-", "train/error": ":"}
+
+_MARKED = 4
+"""Markers of a curve, which tell networks apart where colours do not."""
 
 _TITLE = 60
 """Characters of a title's line above a panel 400 pixels wide."""
@@ -52,10 +55,10 @@ def learning_curves(blocks: Sequence[Block], problems: list[str]) -> bytes | Non
     result = figure(0.9 + 2.9 * height)
     grid = list(result.subplots(height, columns, squeeze=False).flat)
     networks = sorted({network for _, _, curves in panels for network in curves}, key=network_order)
-    colours = dict(zip(networks, COLOURS * len(networks), strict=False))
+    looks = {network: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, network in enumerate(networks)}
     labels: dict[Any, Artist] = {}
     for axes, (block, row, curves) in zip(grid, panels, strict=False):
-        _panel(axes, block, row, curves, colours)
+        _panel(axes, block, row, curves, looks)
         labels |= {name: line for line, name in zip(*axes.get_legend_handles_labels(), strict=True)}
     for axes in grid[len(panels) :]:
         axes.remove()
@@ -84,11 +87,16 @@ def read_curves(run: Run, problems: list[str]) -> dict[str, Curve]:
 
 
 def _panel(
-    axes: Axes, block: Block, row: Row, curves: dict[Network, list[dict[str, Curve]]], colours: dict[Network, str]
+    axes: Axes,
+    block: Block,
+    row: Row,
+    curves: dict[Network, list[dict[str, Curve]]],
+    looks: dict[Network, tuple[str, str]],
 ) -> None:
     held_out = "test" if block.condition and block.condition.protocol == "paper" else "validation"
     lowest = []
-    for network, mine in curves.items():
+    for place, (network, mine) in enumerate(curves.items()):
+        colour, marker = looks[network]
         for name, style in _STYLES.items():
             found = [curve[name] for curve in mine if name in curve]
             if not found:
@@ -96,15 +104,25 @@ def _panel(
             epochs = sorted({epoch for curve in found for epoch in curve})
             each = [summarise([curve[epoch] for curve in found if epoch in curve]) for epoch in epochs]
             label = f"{network_name(network)}, {held_out if name == 'val/error' else 'training'}"
+            gap = ceil(len(epochs) / _MARKED)
+            first = place * gap // len(curves)  # networks are marked at different epochs
             axes.plot(
-                epochs, [point.mean for point in each], style, color=colours[network], linewidth=1.4, label=label
+                epochs,
+                [point.mean for point in each],
+                style,
+                color=colour,
+                marker=marker,
+                markevery=(first, gap),
+                markersize=5,
+                linewidth=1.4,
+                label=label,
             )
             low = [max(point.mean - (point.std or 0), 1e-3) for point in each]  # a logarithmic axis has no zero
             axes.fill_between(
                 epochs,
                 low,
                 [point.mean + (point.std or 0) for point in each],
-                color=colours[network],
+                color=colour,
                 alpha=0.2,
                 linewidth=0,
             )

@@ -1,7 +1,7 @@
 """Writes the report's files, each of which is either complete or not there."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ccnn.errors import UserError
@@ -44,21 +44,35 @@ def write(
     contents["error_vs_multiply_adds.png"] = error_vs_multiply_adds(blocks)
     contents[_SPECIAL] = error_vs_training_compute(blocks)
     contents["learning_curves.png"] = learning_curves(blocks, problems)
-    written = []
+    written, absent = write_files(folder, contents)
+    problems += [
+        f"{path}: not written, no run has what it would show." for path in absent if path.name != _SPECIAL
+    ]
+    return written, problems
+
+
+def write_files(folder: Path, contents: Mapping[str, bytes | None]) -> tuple[list[Path], list[Path]]:
+    """Writes files into a folder, which is made if it does not exist; None removes that of an earlier report.
+
+    Returns:
+        The files written, and those that are None.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    written, absent = [], []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
             if content is None:
-                (folder / name).unlink(missing_ok=True)  # one of an earlier report would contradict the tables
-                if name == _SPECIAL:
-                    continue
-                problems.append(f"{folder / name}: not written, no run has what it would show.")
+                (folder / name).unlink(missing_ok=True)  # it would contradict the tables
+                absent.append(folder / name)
             else:
                 _replace(folder / name, content)
                 written.append(folder / name)
     except OSError as error:
         raise UserError(f"--output: {error.filename or folder} cannot be written: {error.strerror}.") from error
-    return written, problems
+    return written, absent
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -61,11 +61,8 @@ def read(folder: Path, problems: list[str]) -> Run | None:
     if isinstance(status, dict) and status.get("state") == RUNNING:
         status = read_status(folder)  # whose process may be gone
     environment = _load(folder / "environment.json", json.loads, problems) or {}
-    overrides = _load(folder / "overrides.yaml", lambda text: yaml.load(text, Loader=_YAML), problems, list) or []
     try:
-        return build(
-            folder, metrics, config, status, environment, tuple(map(str, overrides)), _started(folder, environment)
-        )
+        return build(folder, metrics, config, status, environment, _started(folder, environment))
     except NotARunError as error:
         problems.append(f"{folder}: skipped; {error}.")
         return None
@@ -83,7 +80,7 @@ def _run_folders(folder: Path, problems: list[str]) -> list[Path]:
     return found
 
 
-def _load(path: Path, parse: Callable[[str], Any], problems: list[str], kind: type = dict) -> Any:
+def _load(path: Path, parse: Callable[[str], Any], problems: list[str]) -> Any:
     """A file's content; None if there is no such file, or, with a line in `problems`, if it is not as expected."""
     try:
         content = parse(path.read_text(encoding="utf-8"))
@@ -93,9 +90,8 @@ def _load(path: Path, parse: Callable[[str], Any], problems: list[str], kind: ty
         why = getattr(error, "strerror", None) or str(error).splitlines()[0]
         problems.append(f"{path}: skipped; it cannot be read: {why}.")
         return None
-    if not isinstance(content, kind):
-        expected = "a mapping" if kind is dict else "a list"
-        problems.append(f"{path}: skipped; expected {expected}, got {type(content).__name__}.")
+    if not isinstance(content, dict):
+        problems.append(f"{path}: skipped; expected a mapping, got {type(content).__name__}.")
         return None
     return content
 

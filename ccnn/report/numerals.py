@@ -14,20 +14,23 @@ def signed(value: float) -> str:
 def setting(value: object) -> str:
     """A value of a config.
 
-    >>> setting(50_000), setting(0.1), setting("paper")
-    ('50,000', '0.1', 'paper')
+    >>> setting(50_000), setting(0.1), setting("paper"), setting(True), setting(None)
+    ('50,000', '0.1', 'paper', 'true', 'none')
     """
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def plus_minus(mean: float, std: float | None, n: int, with_sign: bool = False) -> str:
-    """A mean with its standard deviation, if there is one, and the number of values.
+def plus_minus(mean: float, std: float | None, n: int, with_sign: bool = False, of: int = 0) -> str:
+    """A mean with its standard deviation, if there is one, and the number of values, of how many if that is more.
 
-    >>> plus_minus(12.3456, 0.2, 3), plus_minus(0.5, None, 1, with_sign=True)
-    ('12.35 ± 0.20 (3)', '+0.50 (1)')
+    >>> plus_minus(12.3456, 0.2, 3), plus_minus(0.5, None, 1, with_sign=True), plus_minus(5.0, 0.1, 2, of=3)
+    ('12.35 ± 0.20 (3)', '+0.50 (1)', '5.00 ± 0.10 (2 of 3)')
     """
     text = signed(mean) if with_sign else f"{mean:.2f}"
-    return f"{text} ± {std:.2f} ({n})" if std is not None else f"{text} ({n})"
+    count = f"({n} of {of})" if of > n else f"({n})"
+    return f"{text} ± {std:.2f} {count}" if std is not None else f"{text} {count}"
 
 
 def times(ratio: float | None) -> str:

@@ -117,15 +117,6 @@ PARAMETERS = {
 BASELINES = {"wide_resnet28_10_2x3x3": "wide_resnet28_10", "toy_2x3x3": "toy"}
 """Models that exist only converted, because they mix submaps, and whose CNN the paper compares them with."""
 
-_CIFAR = {"protocol": "paper", "epochs": 300, "training images": 50_000, "batch size": 64,
-          "learning rate": 0.1, "weight decay": 1e-4}  # fmt: skip
-RECIPES = {
-    "cifar10": _CIFAR,
-    "cifar100": _CIFAR,
-    "mnist": {**_CIFAR, "epochs": 100, "training images": 60_000, "batch size": 16, "weight decay": 0.0},
-}
-"""How the published code trains on each data set."""
-
 SAMPLING = "naive"
 """How the paper's CCNNs sample."""
 
@@ -152,6 +143,24 @@ IMAGENET = {
     "vgg19": Errors(27.62, 28.18),
 }
 """Table 2: top-1 error, single crop, converted with no training. Names are torchvision's, but for fb_resnet152."""
+
+IMAGENET_NAMES = {
+    "alexnet": "AlexNet",
+    "densenet121": "DenseNet-121",
+    "densenet161": "DenseNet-161",
+    "densenet169": "DenseNet-169",
+    "resnet18": "ResNet-18",
+    "resnet34": "ResNet-34",
+    "resnet50": "ResNet-50",
+    "resnet101": "ResNet-101",
+    "resnet152": "ResNet-152",
+    "fb_resnet152": "FB-ResNet-152",
+    "squeezenet1_0": "SqueezeNet-1.0",
+    "squeezenet1_1": "SqueezeNet-1.1",
+    "vgg11": "VGG-11",
+    "vgg19": "VGG-19",
+}
+"""What the paper calls them."""
 
 
 class Cost(NamedTuple):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ccnn.report.networks import full_name
 from ccnn.report.published import Column
 from ccnn.report.runs import Condition, Mapped, Run, finite
 from ccnn.samplers import Sampling
@@ -19,7 +20,6 @@ def build(
     config: Mapped | None,
     status: Mapped,
     environment: Mapped,
-    overrides: tuple[str, ...],
     started: float,
 ) -> Run:
     """Puts a run together from what its files hold, already parsed.
@@ -56,7 +56,7 @@ def build(
         folder=folder,
         state="unfinished" if state == "finished" and not metrics else state,
         problem=" ".join(str(status["error"]).split()) if status.get("error") else None,
-        model=_full_name(name, str(model.get("_target_", "")), overrides),
+        model=full_name(name, model),
         column=Column(column, str(_first(said.get("augment"), data.get("augment"), "not recorded"))),
         sampling=_sampling(said, settings) if convert else None,
         seed=seed,
@@ -108,18 +108,6 @@ def flatten(tree: Mapped, prefix: str = "") -> list[tuple[str, Any]]:
         else:
             pairs.append((f"{prefix}{name}", str(value) if isinstance(value, list) else value))
     return pairs
-
-
-def _full_name(name: str, target: str, overrides: tuple[str, ...]) -> str:
-    """The model's name, with whatever makes it another network than the one of that name in conf/model."""
-    if target and not target.startswith("ccnn."):
-        return f"{name} ({target.partition('.')[0]})"
-    if target.endswith(("torchvision_model", "timm_model")):
-        return f"{name} ({target.rpartition('.')[2].removesuffix('_model')})"
-    changed = [text.lstrip("+") for text in overrides if text.lstrip("+").startswith("model.")]
-    return " ".join(
-        [name, *(text for text in changed if not text.startswith(("model.name", "model.checkpointing")))]
-    )
 
 
 def _sampling(metrics: Mapped, config: Mapped) -> str:

@@ -15,16 +15,16 @@ LEGEND = (
     "± is the sample standard deviation over seeds, (n) their number. Gains are percentage points, "
     "paired by seed; the interval is Student's, from 3 pairs on. Ratios (×) are over those of the CNN."
 )
-"""How to read the numbers; every format says it once."""
+"""How to read the numbers of trained networks; every format says it once."""
 
 
-def rich_tables(sheets: Sequence[Sheet], notes: Sequence[str]) -> RenderableType:
+def rich_tables(sheets: Sequence[Sheet], notes: Sequence[str], legend: str = LEGEND) -> RenderableType:
     """The report for a terminal of 120 characters."""
     parts: list[RenderableType] = []
     for sheet in sheets:
         parts += [Text(sheet.title, style="bold"), _table(sheet)]
         parts += [*(Text(f"{note}", style="dim") for note in sheet.notes), Text()]
-    return Renderables(*parts, *(Text(note, style="dim") for note in (*notes, LEGEND)))
+    return Renderables(*parts, *(Text(note, style="dim") for note in (*notes, legend)))
 
 
 def _table(sheet: Sheet) -> Text:
@@ -51,7 +51,7 @@ def _table(sheet: Sheet) -> Text:
 
 _GAP = "  "
 _WORDS = re.compile(r"\s|(?<=-)")
-_WIDEST = 20  # characters of a cell; longer ones are broken between words, so that all columns fit 120
+_WIDEST = 21  # characters of a cell; longer ones are broken between words, so that all columns fit 120
 
 
 def _wrapped(cell: str) -> list[str]:
@@ -71,7 +71,7 @@ def _aligned(cells: Sequence[Sequence[str]], widths: Sequence[int]) -> str:
     return "".join(rows)
 
 
-def markdown(sheets: Sequence[Sheet], notes: Sequence[str]) -> str:
+def markdown(sheets: Sequence[Sheet], notes: Sequence[str], legend: str = LEGEND) -> str:
     """The report as GitHub-flavoured Markdown."""
     lines: list[str] = []
     for sheet in sheets:
@@ -81,10 +81,10 @@ def markdown(sheets: Sequence[Sheet], notes: Sequence[str]) -> str:
             lines.append(f"| **{_escape_markdown(group.name)}** |" + " |" * (len(sheet.header) - 1))
             lines += [_markdown_row(line) for line in group.lines]
         lines += ["", *(f"- {_escape_markdown(note)}" for note in sheet.notes), *([""] if sheet.notes else [])]
-    return "\n".join([*lines, *(f"{_escape_markdown(note)}\n" for note in (*notes, LEGEND))])
+    return "\n".join([*lines, *(f"{_escape_markdown(note)}\n" for note in (*notes, legend))])
 
 
-def latex(sheets: Sequence[Sheet], notes: Sequence[str]) -> str:
+def latex(sheets: Sequence[Sheet], notes: Sequence[str], legend: str = LEGEND) -> str:
     """The report as LaTeX tables, for a document that uses the package booktabs."""
     lines = [r"% needs \usepackage{booktabs}"]
     for sheet in sheets:
@@ -100,7 +100,7 @@ def latex(sheets: Sequence[Sheet], notes: Sequence[str]) -> str:
             lines += [r"\quad " + _latex_row(line) for line in group.lines]
         lines += [r"\bottomrule", r"\end{tabular}", *(rf"\par {_escape_latex(note)}" for note in sheet.notes)]
         lines += [r"\end{table}", ""]
-    return "\n".join([*lines, *(_escape_latex(note) + "\n" for note in (*notes, LEGEND))])
+    return "\n".join([*lines, *(_escape_latex(note) + "\n" for note in (*notes, legend))])
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

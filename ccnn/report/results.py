@@ -7,8 +7,9 @@ from statistics import fmean
 
 from ccnn.report.compute import nearest
 from ccnn.report.grid import Block, Row
-from ccnn.report.published import BASELINES, RECIPES, SAMPLING, SPREADS, published
-from ccnn.report.runs import Network, Run
+from ccnn.report.published import BASELINES, SAMPLING, SPREADS, published
+from ccnn.report.recipe import Difference, differences, part_tested
+from ccnn.report.runs import Mapped, Network, Run
 from ccnn.report.statistics import Gain, Summary, gain, summarise
 
 
@@ -28,6 +29,7 @@ class Result:
         difference: our mean error minus the published one.
         published_gain: the paper's CNN error minus its CCNN error.
         unlike: what was done in another way than by the paper, as (what, here, paper's).
+        part_tested: `trainer.limit_test_batches` where only that keeps the published error from standing here.
         multiply_adds: for one image.
         training_compute: multiply-adds of the forward passes of the whole training.
         multiply_adds_ratio, compute_ratio, time_ratio: the CCNN's over the CNN's.
@@ -48,7 +50,8 @@ class Result:
     spread: float | None
     difference: float | None
     published_gain: float | None
-    unlike: tuple[tuple[str, object, object], ...]
+    unlike: tuple[Difference, ...]
+    part_tested: object
     multiply_adds: float | None
     multiply_adds_ratio: float | None
     training_compute: float | None
@@ -78,6 +81,9 @@ def _result(block: Block, row: Row, network: Network, runs: tuple[Run, ...]) -> 
             equal = same[cost]
             equal_gain = gain(_errors(cnns[equal]), _errors(finished))
     value, published_gain = _published(block, row, network)
+    part = part_tested(_settings(runs)) if value is not None else None
+    if part is not None:
+        value, published_gain = None, None
     multiply_adds, seconds = _mean(finished, "multiply_adds"), _mean(finished, "training_seconds")
     ratio = _ratio(multiply_adds, _mean(compared, "multiply_adds"))
     if ratio is None and network is not None:  # the run itself knows what its network costs unconverted
@@ -97,6 +103,7 @@ def _result(block: Block, row: Row, network: Network, runs: tuple[Run, ...]) -> 
         difference=error.mean - value if error and value is not None else None,
         published_gain=published_gain,
         unlike=_unlike(block, runs) if finished and value is not None else (),
+        part_tested=part,
         multiply_adds=multiply_adds,
         multiply_adds_ratio=ratio,
         training_compute=compute,
@@ -130,24 +137,14 @@ def _published(block: Block, row: Row, network: Network) -> tuple[float | None, 
     return errors.ccnn, round(base.cnn - errors.ccnn, 2)
 
 
-def _unlike(block: Block, runs: tuple[Run, ...]) -> tuple[tuple[str, object, object], ...]:
-    """How the training differs from the paper's, in what is known of both."""
-    condition = block.condition
-    if condition is None or block.column.data not in RECIPES:
-        return ()
-    settings = next((run.settings for run in runs if run.settings is not None), {})
-    here = {
-        "epochs": condition.epochs,
-        "protocol": condition.protocol,
-        "training images": condition.train_images,
-        "batch size": condition.batch_size,
-        "learning rate": settings.get("optimizer.lr"),
-        "weight decay": settings.get("optimizer.weight_decay"),
-    }
-    recipe = RECIPES[block.column.data]
-    return tuple(
-        (what, value, recipe[what]) for what, value in here.items() if value is not None and value != recipe[what]
-    )
+def _settings(runs: tuple[Run, ...]) -> Mapped | None:
+    """Of the runs of a cell, which have them in common."""
+    return next((run.settings for run in runs if run.settings is not None), None)
+
+
+def _unlike(block: Block, runs: tuple[Run, ...]) -> tuple[Difference, ...]:
+    """How the training differs from the paper's."""
+    return differences(block.column, block.condition, _settings(runs)) if block.condition else ()
 
 
 def _finished(runs: tuple[Run, ...]) -> dict[int, Run]:

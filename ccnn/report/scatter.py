@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from ccnn.report.grid import Block, network_name, network_order
-from ccnn.report.palette import COLOURS, MARKERS, figure, plain, png
+from ccnn.report.plots import COLOURS, MARKERS, figure, plain, png
 from ccnn.report.results import Result, results
 from ccnn.report.runs import Network
 from ccnn.report.sheets import block_title, row_name

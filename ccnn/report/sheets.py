@@ -81,15 +81,24 @@ def sheet(block: Block, table: PaperTable | None = None) -> Sheet:
         table: adds what else the paper's table holds to the notes.
     """
     lines = list(results(block))
-    header = _header(lines)
+    header, seeds = _header(lines), max((line.error.n for line in lines if line.error), default=0)
     groups = [
         Group(
             _label(row, block.column, lines),
-            tuple(tuple(_cells(line)[name] for name in header) for line in lines if line.row is row),
+            tuple(tuple(_cells(line, seeds)[name] for name in header) for line in lines if line.row is row),
         )
         for row in block.rows
     ]
-    notes = [*_equal_compute(lines), *_unlike(lines), *_marks(lines), *_unfinished(lines), *block.notes]
+    notes = [
+        *_equal_compute(lines),
+        *_unlike(lines),
+        *_partly(lines),
+        *_marks(lines),
+        *_unfinished(lines),
+        *block.notes,
+    ]
+    if block.column == C100 and any(group.name.count("; paper: ") for group in groups):
+        notes.append("The paper counts the parameters of ResNets with 10 classes, here they have 100.")
     for name, values in table.others.items() if table else ():
         if (value := values[table.columns.index(block.column)] if table else None) is not None:
             notes.append(f"Published besides: {name}: {value:.2f} %.")
@@ -155,14 +164,19 @@ def _header(lines: list[Result]) -> tuple[str, ...]:
     return (*_AT_EQUAL_COMPUTE[:4], *paper, *_AT_EQUAL_COMPUTE[4:])
 
 
-def _cells(line: Result) -> dict[str, str]:
-    """The texts of a line under the names of their columns."""
+def _cells(line: Result, seeds: int) -> dict[str, str]:
+    """The texts of a line under the names of their columns.
+
+    Args:
+        line: of the block.
+        seeds: the most that any of its cells has.
+    """
     gain, interval = _gain(line.gain)
     relative = line.network is not None
     time = times(line.time_ratio) + ("" if line.machines else "‡") if line.time_ratio else duration(line.seconds)
     return {
         "network": network_name(line.network),
-        "test error, %": _error(line),
+        "test error, %": _error(line, seeds),
         "gain over the CNN": gain,
         "95 % interval": interval,
         "gain over the CNN [95 %]": _with_interval(line.gain),
@@ -206,9 +220,9 @@ def _equal_compute(lines: list[Result]) -> list[str]:
     return [f"Equal compute, training multiply-adds within {TOLERANCE:.0%}: {told}.".replace("%", " %")]
 
 
-def _error(line: Result) -> str:
+def _error(line: Result, seeds: int) -> str:
     """The error of what finished, then how many runs did not."""
-    parts = [plus_minus(line.error.mean, line.error.std, line.error.n)] if line.error else []
+    parts = [plus_minus(line.error.mean, line.error.std, line.error.n, of=seeds)] if line.error else []
     for state, count in sorted(line.states.items()):
         if state != "finished":
             total = line.states.total()
@@ -224,6 +238,16 @@ def _unlike(lines: list[Result]) -> list[str]:
         of = "" if told else " than the paper's"
         told.append(f"other {counted}{what}{of} ({setting(here)} instead of {setting(paper)})")
     return [f"† {', '.join(told)}."] if told else []
+
+
+def _partly(lines: list[Result]) -> list[str]:
+    """Errors that are set beside no published one, because images were left out."""
+    return [
+        f"{row_name(line.row)}, {network_name(line.network)}: scored on a part of the test set "
+        f"(trainer.limit_test_batches={line.part_tested}), so the paper's error is not set beside it."
+        for line in lines
+        if line.part_tested is not None
+    ]
 
 
 def _marks(lines: list[Result]) -> list[str]:

@@ -15,12 +15,12 @@ STATES = ("finished", "failed", "running", "interrupted", "unfinished")
 
 def cells(blocks: Sequence[Block]) -> str:
     """One row per cell. Errors are percent, differences and gains percentage points, times seconds."""
-    return _csv([_cell(line) for block in blocks for line in results(block)])
+    return csv_text([_cell(line) for block in blocks for line in results(block)])
 
 
 def runs_table(runs: Iterable[Run]) -> str:
     """One row per run: what was run, all its metrics, and what it ran on."""
-    return _csv([_run(run) for run in sorted(runs, key=lambda run: str(run.folder))])
+    return csv_text([_run(run) for run in sorted(runs, key=lambda run: str(run.folder))])
 
 
 def _cell(line: Result) -> dict[str, Any]:
@@ -90,9 +90,9 @@ def _run(run: Run) -> dict[str, Any]:
     return known | {k: v for k, v in flatten(run.metrics) if k not in known} | dict(flatten(environment))
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def csv_text(rows: Iterable[Mapping[str, Any]]) -> str:
     """All rows, under all keys that any of them has, in the order in which they appear."""
-    text = StringIO()
+    text, rows = StringIO(), list(rows)
     writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)

@@ -12,6 +12,7 @@ import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 
 from ccnn.errors import UserError
+from ccnn.runs.folder import replace
 
 LAST, BEFORE_LAST = "last.ckpt", "before_last.ckpt"
 
@@ -33,16 +34,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
-                torch.save(checkpoint, file)
+                torch.save(checkpoint | {"folder": os.path.realpath(path.parents[1])}, file)
                 file.flush()
                 os.fsync(file.fileno())
             if path.name == LAST and path.exists():
                 spare = path.with_name(BEFORE_LAST)
                 link = spare.with_name(spare.name + ".tmp")
                 link.unlink(missing_ok=True)
-                os.link(path, link)
+                try:
+                    os.link(path, link)
+                except OSError:  # a file system without links; for a moment there is no last one then
+                    link = path
                 os.replace(link, spare)
-            os.replace(temporary, path)
+            replace(temporary, path)
         except (OSError, RuntimeError) as error:  # torch.save tells of a full disk as a RuntimeError
             temporary.unlink(missing_ok=True)
             raise UserError(f"{path}: the checkpoint cannot be written: {_first_line(error)}.") from error
@@ -51,8 +55,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Reads a checkpoint, as `read_checkpoint` does; its run's folder may have been moved since."""
         path = Path(path).absolute()
         checkpoint = read_checkpoint(path)
-        before = checkpoint.get("hyper_parameters", {}).get("output_dir")
-        checkpoint["callbacks"] = relocated(checkpoint["callbacks"], str(before), str(path.parents[1]))
+        now = os.path.realpath(path.parents[1])
+        for before in _folders(checkpoint):
+            checkpoint["callbacks"] = relocated(checkpoint["callbacks"], before, now)
         return checkpoint
 
 
@@ -112,12 +117,37 @@ def latest_checkpoint(folder: Path) -> tuple[Path | None, str]:
         if not path.exists():
             continue
         try:
-            read_checkpoint(path)
+            best = _best(read_checkpoint(path))
         except UserError as error:
             said += f"{error} "
             continue
+        try:
+            if best:  # with whose weights the run will be tested, unless a better epoch follows
+                read_checkpoint(path.with_name(best))
+        except UserError as error:
+            said += f"{error} "
+            break
         return path, f"{said}Going on from {name}." if said else ""
     return None, f"{said}Beginning anew." if said else ""
+
+
+def _best(checkpoint: dict[str, Any]) -> str:
+    """The name of the checkpoint of the best epoch, beside this one; empty if there is none."""
+    for state in checkpoint.get("callbacks", {}).values():
+        if isinstance(state, dict) and state.get("monitor") and state.get("best_model_path"):
+            best = Path(state["best_model_path"])
+            if best.parent.name == "checkpoints" and str(best.parents[1]) in _folders(checkpoint):
+                return best.name
+    return ""
+
+
+def _folders(checkpoint: dict[str, Any]) -> set[str]:
+    """The run's folder as it was called when this was written.
+
+    Lightning follows symlinks before it writes a path down, and forgets the best epoch if the paths differ.
+    """
+    named = str(checkpoint.get("hyper_parameters", {}).get("output_dir"))
+    return {named, os.path.realpath(named), checkpoint.get("folder", named)}
 
 
 def remove_damaged(checkpoint: Path) -> None:

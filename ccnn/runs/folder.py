@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -13,6 +14,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ccnn.errors import UserError
+from ccnn.runs.lock import LOCK
+
+_WRITTEN = ("checkpoints", "conversions", "events.out.tfevents.*", "metrics.csv", "metrics.json", "hparams.yaml",
+            "conversion.txt", "environment.json", "status.json")  # fmt: skip
+"""What a run writes, in the order in which it is removed: while the state is there, it is known not to go on."""
+
+_BEGINNING = ("multirun.yaml", "config.yaml", "overrides.yaml", LOCK)
+"""What Hydra and a run that was killed before it began leave, beside logs and temporary files."""
 
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
 
@@ -37,11 +46,35 @@ def begin(folder: Path, config: DictConfig, overrides: Sequence[str], conversion
             write_text(folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
         write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))  # from here on it is a run
         write_status(folder, RUNNING)
-        write_json(folder / "environment.json", environment(config.seed))
+        write_json(folder / "environment.json", _environments(folder, environment(config.seed)))
         if conversion is not None:
             write_text(folder / "conversion.txt", conversion + "\n")
     except OSError as error:
         raise UserError(f"{folder}: the run's folder cannot be written: {error}.") from error
+
+
+def refuse_other_files(folder: Path) -> None:
+    """Refuses a folder for a new run that is not as good as empty.
+
+    Raises:
+        UserError: it holds something that belongs to no run.
+    """
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_dir() or not (path.suffix in (".log", ".tmp") or path.name in _BEGINNING):
+            raise UserError(
+                f"{folder}: holds other files, such as {path.name}; choose a folder that is new or empty with "
+                "hydra.run.dir=…"
+            )
+
+
+def clear(folder: Path) -> None:
+    """Removes what an earlier attempt at a run left, all but Hydra's logs and what says which run it is."""
+    for name in _WRITTEN:
+        for path in [*folder.glob(name), *folder.glob(f"{name}.tmp")]:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def discard(folder: Path) -> None:
@@ -56,7 +89,7 @@ def discard(folder: Path) -> None:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a JSON file, as `write_text` does."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -67,10 +100,55 @@ def write_text(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def replace(temporary: Path, path: Path) -> None:
+    """Puts a file in another's place, in such a way that a power cut does not take that back."""
+    os.replace(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    except OSError:
+        pass  # some file systems do not know this for folders
+    finally:
+        os.close(folder)
+
+
+def other_environment(folder: Path) -> str:
+    """Says what of this machine and program differs from where a run began, as far as results depend on it."""
+    before, now = _decisive(_read(folder / "environment.json")), _decisive(environment(0))
+    differing = [
+        f"{name} is {now[name]} here, was {value}"
+        for name, value in before.items()
+        if value is not None and value != now[name]
+    ]
+    return f"{'; '.join(differing)}: the result will not be the same bit for bit." if differing else ""
+
+
+def _decisive(environment: dict[str, Any]) -> dict[str, Any]:
+    """What rounding depends on."""
+    names = ("threads", "processor", "gpus")
+    return {name: environment.get(name) for name in names} | {
+        "torch": environment.get("packages", {}).get("torch")
+    }
+
+
+def _environments(folder: Path, now: dict[str, Any]) -> dict[str, Any]:
+    """That of the run's beginning, followed by those it went on in."""
+    before = _read(folder / "environment.json")
+    return before | {"resumed": [*before.get("resumed", []), now]} if before else now
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def environment(seed: int) -> dict[str, Any]:

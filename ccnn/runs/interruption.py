@@ -1,15 +1,17 @@
 """Ctrl-C, SIGTERM and SIGHUP: training stops after the current batch, with a checkpoint."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter
 from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Checkpoint
 
 from ccnn.runs.checkpoints import LAST
 
@@ -20,22 +22,26 @@ class Interrupted(BaseException):  # as KeyboardInterrupt, no Exception: it ends
     Args:
         signal_number: which one.
         saved: whether the state of the training was saved.
+        lost: what will have to be done again, as a sentence.
     """
 
     message = "Interrupted."
 
-    def __init__(self, signal_number: int, saved: bool) -> None:
-        super().__init__(signal_number, saved)  # these, so that it can be pickled, as a launcher does
-        self.signal_number, self.saved = signal_number, saved
+    def __init__(self, signal_number: int, saved: bool, lost: str = "") -> None:
+        super().__init__(signal_number, saved, lost)  # these, so that it can be pickled, as a launcher does
+        self.signal_number, self.saved, self.lost = signal_number, saved, lost
 
     def __str__(self) -> str:
         return self.message
 
 
-class Interruption(Callback):
+class Interruption(Checkpoint):  # one of those that Lightning calls last, when an epoch is complete
     """Takes SIGINT, SIGTERM and SIGHUP during a run.
 
-    In training the run stops after the current batch and is saved; otherwise, or at a second signal, at once.
+    In training the run stops after the current batch and is saved. A validation that will be over in seconds is
+    finished first, and so is any of several processes, whose batches may differ in number; another one stops after
+    its current batch, and the epoch is done again, since Lightning cannot go on within a validation. At all other
+    times, or at a second signal, the run stops at once.
 
     Args:
         folder: of the run.
@@ -44,7 +50,8 @@ class Interruption(Callback):
     def __init__(self, folder: Path) -> None:
         self._path = folder / "checkpoints" / LAST
         self._received = 0
-        self._training = False
+        self._since = 0.0
+        self._training = self._speaks = self._ended = False
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
@@ -58,7 +65,7 @@ class Interruption(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes the signals again, which Lightning has taken meanwhile."""
-        self._training = True
+        self._training, self._speaks = True, trainer.is_global_zero
         self._take()
 
     def on_train_batch_end(
@@ -76,15 +83,40 @@ class Interruption(Callback):
             trainer.save_checkpoint(self._path)
             self._stop()
 
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the clock."""
+        self._since = perf_counter()
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Stops here if asked to and the validation would take long."""
+        if self._received and trainer.world_size == 1:
+            batches, done = sum(trainer.num_val_batches), batch_idx + 1
+            if (perf_counter() - self._since) / done * (batches - done) > _PATIENCE:
+                self._stop("The validation of this epoch was not finished, the epoch will be done again.")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves the epoch if asked to stop: the last checkpoint may be of one long before."""
+        if self._asked(trainer):
+            trainer.save_checkpoint(self._path)
+            self._ended = True
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stops here if asked to in a validation; the epoch before has just been saved."""
-        if trainer.current_epoch and self._asked(trainer):
+        """Stops here if the epoch before has been saved for that."""
+        if self._ended:
             self._stop()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stops here if asked to in the last validation."""
+        """Stops here if asked to in the last epoch."""
         self._training = False
-        if self._received:
+        if self._ended or self._asked(trainer):
             self._stop()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
@@ -109,9 +141,13 @@ class Interruption(Callback):
         again, self._received = bool(self._received), number
         if again or not self._training:
             self._stop()
+        if self._speaks:  # past Python's buffers, which may be in use right now
+            os.write(2, b"\nStopping after this batch; again to stop at once.\n")
 
-    def _stop(self) -> None:
-        raise Interrupted(self._received or signal.SIGTERM, saved=self._path.exists())
+    def _stop(self, lost: str = "") -> None:
+        raise Interrupted(self._received or signal.SIGTERM, self._path.exists(), lost)
 
+
+_PATIENCE = 10.0  # seconds; SLURM waits 30 after its SIGTERM
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -2,9 +2,9 @@
 
 import json
 import os
-import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,19 @@ from ccnn.config.hyperparameters import flatten
 from ccnn.errors import UserError
 from ccnn.result_table import shorter
 from ccnn.runs.checkpoints import latest_checkpoint, relocated
-from ccnn.runs.status import INTERRUPTED, RUNNING, read_status
+from ccnn.runs.folder import refuse_other_files
+from ccnn.runs.lock import Lock
+from ccnn.runs.status import FINISHED, INTERRUPTED, RUNNING, read_status, write_status
+from ccnn.runs.trust import refuse_foreign_targets
 
-_PLACE = ("resume", "debug", "output_dir", "exclude", "sweep", "evaluation", "trainer.accelerator",
-          "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.default_root_dir", "data.root",
-          "data.download", "data.num_workers")  # fmt: skip
+_DEVICES = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
+
+_PLACE = ("resume", "debug", "output_dir", "exclude", "sweep", "evaluation", *_DEVICES,
+          "trainer.default_root_dir", "data.root", "data.download", "data.num_workers")  # fmt: skip
 """Where and how a run is carried out, not what it is: these may differ when it goes on."""
 
 _FOLDER, _CHECKPOINT = "CCNN_RUN_FOLDER", "CCNN_RUN_CHECKPOINT"
 """Tell the processes that a strategy starts what the first one chose."""
-
-_KEPT = ("multirun.yaml", "config.yaml", "overrides.yaml")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Start:
         checkpoint: to go on from; None to begin anew.
         metrics: of a run that is finished; None to train.
         said: what there is to tell the user.
+        lock: on the folder, to be released when the run ends.
+        known: whether the folder was one of a run.
     """
 
     folder: Path
@@ -47,10 +51,28 @@ class Start:
     checkpoint: Path | None = None
     metrics: dict[str, Any] | None = None
     said: str = ""
+    lock: Lock = field(default_factory=Lock)
+    known: bool = True
+
+    def occupy(self) -> None:
+        """Makes the folder and locks it, if it did not exist when the run looked for its start.
+
+        Raises:
+            UserError: another run has begun there since.
+        """
+        if self.lock.held:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError:  # told when files are written there
+            return
+        self.lock.take(self.folder)
+        if not self.known and (self.folder / "config.yaml").exists():
+            raise _taken(self.folder)
 
 
 def find_start(config: DictConfig, folder: Path, overrides: Sequence[str], sweep: bool) -> Start:
-    """Looks where a run begins. Nothing is written.
+    """Looks where a run begins, and locks its folder if that exists. No run is changed.
 
     Args:
         config: composed; its `resume` is null, `auto` or the folder of a run.
@@ -65,65 +87,93 @@ def find_start(config: DictConfig, folder: Path, overrides: Sequence[str], sweep
     if _FOLDER in os.environ and _get_rank():
         folder, checkpoint = Path(os.environ[_FOLDER]), os.environ[_CHECKPOINT]
         return Start(folder, _saved(folder), Path(checkpoint) if checkpoint else None)
-    start = _find(config, folder, overrides, sweep)
+    lock = Lock()
+    try:
+        start = _find(config, folder, overrides, sweep, lock)
+    except BaseException:
+        lock.release()
+        raise
     os.environ[_FOLDER], os.environ[_CHECKPOINT] = str(start.folder), str(start.checkpoint or "")
     return start
 
 
-def clear(folder: Path) -> None:
-    """Removes what an earlier attempt at a run left, all but Hydra's logs and what says which run it is."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name not in _KEPT and path.suffix != ".log":
-            path.unlink()
-
-
-def _find(config: DictConfig, folder: Path, overrides: Sequence[str], sweep: bool) -> Start:
+def _find(config: DictConfig, folder: Path, overrides: Sequence[str], sweep: bool, lock: Lock) -> Start:
     if config.resume not in (None, "auto"):
         folder = Path(config.resume).expanduser().absolute()
         saved = _saved(folder)
+        refuse_foreign_targets(saved, config)
         _same(saved, config, folder, [override.lstrip("+~").partition("=")[0] for override in overrides])
+        typed = {override.lstrip("+").partition("=")[0] for override in overrides}
         for key in _PLACE:
-            if any(override.lstrip("+").partition("=")[0] == key for override in overrides):
+            if key in typed or ("trainer" in typed and key in _DEVICES):
                 OmegaConf.update(saved, key, OmegaConf.select(config, key), force_add=True)
         for group in config:  # of a younger program; the run goes on with its default
             if group not in saved:
                 OmegaConf.update(saved, str(group), config[group], force_add=True)
         OmegaConf.update(saved, "resume", config.resume)
-        return _go_on(saved, folder, again=False)
+        return _go_on(saved, folder, again=False, lock=lock)
     if config.resume == "auto" and not sweep:
         folder = _newest(config, folder) or folder
     if not (folder / "config.yaml").exists():
-        return Start(folder, config)
+        refuse_other_files(folder)
+        if not _get_rank():
+            lock.take(folder)
+    if not (folder / "config.yaml").exists():  # now that nobody else can write it
+        return Start(folder, config, lock=lock, known=False)
     if not (sweep or config.resume == "auto"):
-        raise UserError(
-            f"{folder}: holds a run already, which is left as it is; choose another hydra.run.dir, or go on with "
-            f"it: resume={folder}"
-        )
+        raise _taken(folder)
     saved = _saved(folder)
     _same(saved, config, folder)
-    return _go_on(config, folder, again=sweep)
+    return _go_on(config, folder, again=sweep, lock=lock)
 
 
-def _go_on(config: DictConfig, folder: Path, again: bool) -> Start:
+def _taken(folder: Path) -> UserError:
+    return UserError(
+        f"{folder}: holds a run already, which is left as it is; choose another hydra.run.dir, or go on with "
+        f"it: resume={folder}"
+    )
+
+
+def _go_on(config: DictConfig, folder: Path, again: bool, lock: Lock) -> Start:
+    first = not _get_rank()  # the others find the status that the first process of this very run has written
+    if first:
+        lock.take(folder)
     status = read_status(folder)
-    if (folder / "metrics.json").exists():
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        return Start(folder, config, metrics=metrics, said=f"{shorter(folder)}: is finished already.")
-    if status["state"] == RUNNING and not _get_rank():  # or it is the first process of this very run
+    metrics, damaged = _metrics(folder)
+    if metrics is not None:
+        if first and status["state"] != FINISHED:  # killed between the two files
+            _finish(folder)
+        return Start(folder, config, metrics=metrics, said=f"{shorter(folder)}: is finished already.", lock=lock)
+    if status["state"] == RUNNING and first:
         raise UserError(
             f"{folder}: is running, as process {status.get('process')} of {status.get('host')}. If it is not, "
             f"delete {folder / 'status.json'}."
         )
-    if again and status["state"] not in (INTERRUPTED, ""):
-        return Start(folder, config, said=f"{shorter(folder)}: {status['state']} before, begins anew.")
+    if again and status["state"] not in (INTERRUPTED, FINISHED, ""):
+        said = f"{shorter(folder)}: {status['state']} before, begins anew."
+        return Start(folder, config, said=said, lock=lock)
     checkpoint, said = latest_checkpoint(folder)
     if checkpoint is not None:
-        return Start(
-            folder, config, checkpoint, said=said or f"{shorter(folder)}: goes on from {checkpoint.name}."
-        )
-    return Start(folder, config, said=said or f"{shorter(folder)}: has no checkpoint yet, begins anew.")
+        said = said or f"{shorter(folder)}: goes on from {checkpoint.name}."
+    said = damaged + (said or f"{shorter(folder)}: has no checkpoint yet, begins anew.")
+    return Start(folder, config, checkpoint, said=said, lock=lock)
+
+
+def _metrics(folder: Path) -> tuple[dict[str, Any] | None, str]:
+    """The result of a finished run, if there is one; what to say of one that cannot be read."""
+    path = folder / "metrics.json"
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None, ""
+    except (OSError, ValueError):
+        metrics = None
+    return (metrics, "") if isinstance(metrics, dict) else (None, f"{path}: is damaged, the run is tested again. ")
+
+
+def _finish(folder: Path) -> None:
+    with suppress(OSError):  # of somebody else, or on a full disk: metrics.json says the same
+        write_status(folder, FINISHED)
 
 
 def _saved(folder: Path) -> DictConfig:

@@ -3,6 +3,10 @@
 import json
 import os
 import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,9 @@ from typing import Any
 from ccnn.runs.folder import write_json
 
 RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "interrupted"
+
+_BEAT, _SILENCE = 60.0, 15 * 60.0
+"""Seconds between two signs of life of a run, and those after which it is given up from another machine."""
 
 
 def write_status(folder: Path, state: str, error: str | None = None) -> None:
@@ -39,17 +46,38 @@ def read_status(folder: Path) -> dict[str, Any]:
         return {"state": ""}
     if not isinstance(status, dict) or "state" not in status:
         return {"state": ""}
-    if status["state"] == RUNNING and not _alive(status):
+    if status["state"] == RUNNING and not _alive(status, folder):
         status["state"] = INTERRUPTED
     return status
 
 
-def _alive(status: dict[str, Any]) -> bool:
-    """Whether the process that wrote this may still run: of another machine that cannot be seen."""
+@contextmanager
+def heartbeat(folder: Path) -> Iterator[None]:
+    """Touches status.json for as long as this lasts, so that other machines see that the run is alive."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(_BEAT):
+            with suppress(OSError):  # the next time, perhaps
+                os.utime(folder / "status.json")
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _alive(status: dict[str, Any], folder: Path) -> bool:
+    """Whether the process that wrote this may still run: on another machine its signs of life tell."""
     process = status.get("process")
     if status.get("host") != socket.gethostname():
         job = status.get("slurm_job")
-        return job is None or job != os.environ.get("SLURM_JOB_ID")  # this very job, which SLURM has moved here
+        if job is not None and job == os.environ.get("SLURM_JOB_ID"):  # this very job, which SLURM has moved here
+            return False
+        return time.time() - (folder / "status.json").stat().st_mtime < _SILENCE
     if not isinstance(process, int) or process == os.getpid():
         return False
     try:

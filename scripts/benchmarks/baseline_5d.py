@@ -152,10 +152,7 @@ class _AvgPool5d(_FourShifts):
         pooled = [
             F.avg_pool3d(x[:, :, :, dy:, dx:], self.kernel, (1, 2, 2), ceil_mode=True) for dy, dx in POSITIONS
         ]
-        kept = [
-            F.pad(out, (0, columns - out.shape[4], 0, rows - out.shape[3])) for out in (pooled[i] for i in KEPT)
-        ]
-        return torch.cat(kept, dim=2)
+        return self._keep([F.pad(out, (0, columns - out.shape[4], 0, rows - out.shape[3])) for out in pooled])
 
     def _operate(self, view: Tensor) -> Tensor:
         return F.avg_pool3d(view, self.kernel, (1, 2, 2))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
@@ -31,9 +32,8 @@ class _Pictures(Dataset[tuple[Tensor, int]]):
     """What torchvision's CIFAR10 does for an image."""
 
     def __init__(self, split: Split) -> None:
-        self.images = split.images.permute(0, 2, 3, 1).numpy()
+        self.images = split.images.permute(0, 2, 3, 1).contiguous().numpy()
         self.labels = split.labels.tolist()
-        self.to_pil = transforms.ToPILImage()
         self.transform = transforms.Compose(
             [
                 transforms.RandomCrop(32, padding=4),
@@ -47,7 +47,7 @@ class _Pictures(Dataset[tuple[Tensor, int]]):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.transform(self.to_pil(self.images[index])), self.labels[index]
+        return self.transform(Image.fromarray(self.images[index])), self.labels[index]
 
 
 def run(options: Options) -> Result:
@@ -71,11 +71,11 @@ def run(options: Options) -> Result:
     ):  # fmt: skip
         found = timings[name].spread
         speeds = (count / found[0], count / found[2], count / found[1]) if found else (None, None, None)
-        rows.append((f"{name}: {what}", count, BATCH, *speeds, len(timings[name].seconds), timings[name].problem))
-    problem = timings["ccnn"].problem or timings["torchvision"].problem
+        rows.append((f"{name}: {what}", count, BATCH, *speeds, len(timings[name].seconds), timings[name].note))
+    note = timings["ccnn"].note or timings["torchvision"].note
     bar = Bar(
         "CIFAR's augmentation", "ccnn : torchvision, images/s", ratio(timings["torchvision"], timings["ccnn"]),
-        LIMIT, at_least=True, problem=problem,
+        LIMIT, at_least=True, note=note,
     )  # fmt: skip
     return Result("input", "The input pipeline", TEXT, [Table("input", "The measurements.", COLUMNS, rows)], [bar])
 

@@ -116,14 +116,12 @@ def run(options: Options) -> Result:
             plain, checkered = timings["plain"], timings["checkered"]
             task = "forward and backward" if training else "forward"
             settings = "recommended" if recommended else "float32"
-            found, problem = ratio(checkered, plain), plain.problem or checkered.problem
+            found, note = ratio(checkered, plain), plain.note or checkered.note
             times = [1e3 * timing.spread[0] if timing.spread else None for timing in (plain, checkered)]
             about = (case.name, size, case.submaps, sampling, task, settings)
-            rows.append((*about, *times, *(found or (None, None, None)), problem))
+            rows.append((*about, *times, *(found or (None, None, None)), note))
             name = f"{case.name} on {size}, {case.submaps} submaps, {sampling}, {settings}"
-            bars.append(
-                Bar(name, f"multisampling : plain, time of equal work, {task}", found, LIMIT, problem=problem)
-            )
+            bars.append(Bar(name, f"multisampling : plain, time of equal work, {task}", found, LIMIT, note=note))
     table = Table("layers", "The measurements.", COLUMNS, rows)
     return Result("layers", "The layers by themselves", TEXT, [table], bars)
 

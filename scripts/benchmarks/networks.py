@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import NamedTuple
 
 import torch
@@ -12,26 +13,20 @@ import ccnn
 from ccnn.conversion.dry_run import InputSize, gist
 from ccnn.measuring.race import Contender, Limits, Timing, race
 from ccnn.measuring.workload import Simulated, Task, Workload, prepared, simulate
-from ccnn.models import TINY, VGG, DenseNet, checkpoint_stages, resnet
+from ccnn.models import TINY, VGG, DenseNet, Toy, checkpoint_stages, resnet
 from scripts.benchmarks.baseline_5d import to_5d
+from scripts.benchmarks.names import NAMES
 
 CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)
 
-SMALL: dict[str, Callable[[], nn.Module]] = {
+_BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "resnet18": lambda: resnet(18),
     "resnet50_tiny": lambda: resnet(50, channels=TINY, expansion=2),
     "vgg11_bn": lambda: VGG(11),
     "densenet_bc40": lambda: DenseNet((6, 6, 6), 12),
+    "toy": lambda: Toy(),
+    "resnet18_narrow": lambda: resnet(18, channels=(8, 12, 16, 24), in_channels=1),
 }
-"""The paper's networks for images of 32×32, that train."""
-
-LARGE = ("squeezenet1_1", "resnet50")
-"""torchvision's networks for images of 224×224, that infer."""
-
-TABLE3 = ("squeezenet1_1", "resnet152", "densenet169")
-"""The networks of the paper's Table 3."""
-
-NAMES = (*SMALL, *dict.fromkeys((*LARGE, *TABLE3)))
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,7 @@ def build(name: str) -> nn.Module:
     """A network, with the same weights each time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return SMALL[name]() if name in SMALL else torchvision.models.get_model(name, weights=None)
+        return _BUILDERS[name]() if name in _BUILDERS else torchvision.models.get_model(name, weights=None)
 
 
 def _checkpointed(model: nn.Module, size: InputSize) -> nn.Module:
@@ -92,13 +87,8 @@ class Entry(NamedTuple):
     form: str
     task: Task
 
-    @property
-    def settings(self) -> str:
-        """In words."""
-        return "recommended" if self.task.recommended else "float32"
-
     def __str__(self) -> str:
-        return f"{self.form}, {'training' if self.task.training else 'inference'}, {self.settings}"
+        return f"{self.form}, {'training' if self.task.training else 'inference'}, {self.task.settings}"
 
 
 @dataclass(frozen=True)
@@ -107,13 +97,16 @@ class Measured:
 
     Attributes:
         timing: seconds of a step.
-        memory: bytes at the peak of a step: what CUDA's allocator says there, simulated elsewhere.
+        memory: bytes at the peak of a step: what CUDA's allocator says there, simulated elsewhere, where what
+            compiling changes is not known.
         multiply_adds: of a step.
+        compiling: seconds of the first two steps, in which it is compiled.
     """
 
     timing: Timing
     memory: int | None = None
     multiply_adds: int | None = None
+    compiling: float | None = None
 
 
 def measure(network: str, entries: Sequence[Entry], options: Options) -> dict[Entry, Measured]:
@@ -122,32 +115,57 @@ def measure(network: str, entries: Sequence[Entry], options: Options) -> dict[En
     simulated: dict[str, Simulated] = {}
     peaks: dict[str, int] = {}
     problems: dict[str, str] = {}
+    compiling: dict[str, float] = {}
     for entry in entries:
         options.say(f"{network}: {entry}")
         try:
             model = FORMS[entry.form](build(network), entry.task.input_size)
             simulated[str(entry)] = cost = simulate(model, entry.task)
-            peaks[str(entry)] = _cuda_peak(model, entry.task) if options.device == "cuda" else cost.peak_bytes
+            if options.device == "cuda":
+                peaks[str(entry)] = _cuda_peak(model, entry.task)
+            elif entry.task.settings != "compiled":
+                peaks[str(entry)] = cost.peak_bytes
         except Exception as error:
             problems[str(entry)] = gist(error)
             if str(entry) not in simulated:
                 continue
         if str(entry) not in problems:
-            contenders.append(_contender(entry, model, simulated[str(entry)], options.device))
+            contenders.append(_contender(entry, model, simulated[str(entry)], options.device, compiling))
     timings = options.race(contenders)
     result = {}
     for entry in entries:
         timing = timings.get(str(entry)) or Timing(problem=problems[str(entry)])
         counted = simulated.get(str(entry))
-        result[entry] = Measured(timing, peaks.get(str(entry)), counted.multiply_adds if counted else None)
+        work = counted.multiply_adds if counted else None
+        result[entry] = Measured(timing, peaks.get(str(entry)), work, compiling.get(str(entry)))
     return result
 
 
-def _contender(entry: Entry, model: nn.Module, cost: Simulated, device: str) -> Contender:
+def _contender(
+    entry: Entry, model: nn.Module, cost: Simulated, device: str, compiling: dict[str, float]
+) -> Contender:
     def prepare() -> Callable[[], object]:
-        return Workload(prepared(model, entry.task, device), entry.task)
+        workload = Workload(prepared(model, entry.task, device), entry.task)
+        if entry.task.settings == "compiled":
+            compiling[str(entry)] = _compile(workload)
+        return workload
 
     return Contender(str(entry), prepare, cost.multiply_adds, cost.peak_bytes)
+
+
+def _compile(workload: Workload) -> float:
+    """Has a network compiled, in its first two steps, and tells their seconds."""
+    from torch._inductor.cpp_builder import get_cpp_compiler  # takes seconds to import
+
+    try:
+        get_cpp_compiler()
+    except Exception as error:
+        raise RuntimeError("torch.compile needs a C++ compiler, and finds none here") from error
+    torch.compiler.reset()  # or code that networks share would be compiled again, for shapes in general
+    begun = perf_counter()
+    workload()
+    workload()
+    return perf_counter() - begun
 
 
 def _cuda_peak(model: nn.Module, task: Task) -> int:

@@ -1,31 +1,31 @@
 """Suite `speed`: plain, converted and published form of networks: times, multiply-adds and memory, with bars."""
 
+from collections.abc import Mapping
 from itertools import product
 
 from ccnn.conversion.dry_run import gist
 from ccnn.measuring.race import Spread, ratio
-from ccnn.measuring.workload import Task, simulate
-from scripts.benchmarks.networks import (
-    CIFAR,
-    FORMS,
-    IMAGENET,
-    LARGE,
-    SMALL,
-    Entry,
-    Measured,
-    Options,
-    build,
-    measure,
-)
+from ccnn.measuring.workload import Settings, Task, simulate
+from scripts.benchmarks.names import LARGE, SMALL
+from scripts.benchmarks.networks import CIFAR, FORMS, IMAGENET, Entry, Measured, Options, build, measure
+from scripts.benchmarks.roofline import peaks
 from scripts.benchmarks.tables import Bar, Cell, Result, Table
 
 COLUMNS = (
     "network", "task", "settings", "form", "batch", "time, ms", "quartile 1", "quartile 3", "rounds",
-    "multiply-adds, G", "memory, MB", "note",
+    "multiply-adds, G", "share of the peak, %", "memory, MB", "note",
+)  # fmt: skip
+
+COMPILE_COLUMNS = (
+    "network", "task", "recommended, ms", "compiled, ms", "recommended : compiled", "quartile 1", "quartile 3",
+    "first two steps, s", "pays after, steps", "note",
 )  # fmt: skip
 
 MEMORY_BATCH = 64
 """Images in the paper's batches."""
+
+PUBLISHED = ("5-D", "5-D, literal")
+SAME_WORK = "the same multiply-adds in both forms"
 
 TEXT = (
     "*Plain* is the CNN, *naive* and *lattice* the CCNN that it is converted to, *5-D* the published scheme: "
@@ -34,18 +34,28 @@ TEXT = (
     "that are kept. *5-D, literal* pads for each shift, stacks all four and takes two by index, as a choice for "
     "each submap needs, and backward goes through all four. What is known of the published code fits both. "
     "*Recommended* settings are channels_last, and bf16 autocast where the device computes in it (GPUs, "
-    "AVX512_BF16, AMX; elsewhere bf16 is many times slower). Training is a whole step: "
-    "forward, cross-entropy, backward, SGD with momentum. All forms of a network and a task take turns, round by "
-    "round, and a ratio is the median of the ratios within the rounds. Memory is that of tensors at the peak of a "
-    "step with parameters, gradients and momentum, counted by simulation where there is no GPU, without what "
-    "kernels need for themselves; the CUDA estimate rounds each tensor up as CUDA's allocator does."
+    "AVX512_BF16, AMX; elsewhere bf16 is many times slower). *Compiled* is that with `torch.compile`. Training is "
+    "a whole step: forward, cross-entropy, backward, SGD with momentum. All forms of a network and a task take "
+    "turns, round by round, and a ratio is the median of the ratios within the rounds. Memory is that of tensors "
+    "at the peak of a step with parameters, gradients and momentum, counted by simulation where there is no GPU, "
+    "without what kernels need for themselves; the CUDA estimate rounds each tensor up as CUDA's allocator does, "
+    "and has CUDA's optimizer.\n\n"
+    "What the machine allows: the *peak* is the multiply-adds a second of one convolution that suits it, in the "
+    "precision of the settings, and the *share of the peak* a network's multiply-adds by its time and that peak. "
+    "*At most* is what a ratio against 5-D would be if each of naive's multiply-adds ran at the peak and all else "
+    "cost nothing: the time of 5-D by that least time of naive. Where that is below the bar, no program for these "
+    "multiply-adds can meet it here, and a bar that is missed is *beyond the machine*. DenseNet and VGG stride in "
+    "poolings alone, which have no multiply-adds: there 5-D does the same multiply-adds as naive, its "
+    "convolutions keep the same maps for backward, and no arithmetic is there to save; the bars say so."
 )
 
 
 def run(options: Options) -> Result:
-    """Measures the networks one after another."""
+    """Measures the peak, then the networks one after another."""
     rows: list[tuple[Cell, ...]] = []
+    compiled: list[tuple[Cell, ...]] = []
     bars: list[Bar] = []
+    peak, peak_table = peaks(options)
     for network in (*SMALL, *LARGE):
         if network not in options.networks:
             continue
@@ -53,70 +63,106 @@ def run(options: Options) -> Result:
         size = CIFAR if small else (3, 64, 64) if options.quick else IMAGENET
         batch = 2 if options.quick else 32 if small else 4
         for training in (True, False) if small else (False,):
-            tasks = [Task(batch, size, training, recommended) for recommended in (False, True)]
+            quickest = network == "vgg11_bn" and not training  # to compile
             entries = [
-                Entry(form, task)
-                for task in tasks
-                for form in ("plain", "naive", "lattice", *_published(training))
-                if not (form.startswith("5-D") and task.recommended)
+                Entry(form, Task(batch, size, training, settings))
+                for settings, forms in _forms(small and (not options.quick or quickest)).items()
+                for form in forms
             ]
             found = measure(network, entries, options)
-            rows += [_row(network, entry, measured) for entry, measured in found.items()]
-            bars += _time_bars(network, found)
+            rows += [_row(network, entry, measured, peak) for entry, measured in found.items()]
+            compiled += _compiled(network, found)
+            bars += _time_bars(network, found, peak)
         if small:
             options.say(f"{network}: memory")
             bars += _memory_bars(network, 2 if options.quick else MEMORY_BATCH)
-    table = Table("speed", "The measurements.", COLUMNS, rows)
+    tables = [peak_table, Table("speed", "The measurements.", COLUMNS, rows)]
+    if compiled:
+        tables.append(Table("speed_compile", _pays(compiled), COMPILE_COLUMNS, compiled))
     return Result(
-        "speed", "Speed and memory against the multiply-adds and the published scheme", TEXT, [table], bars
+        "speed", "Speed and memory against the multiply-adds and the published scheme", TEXT, tables, bars
     )
 
 
-def _row(network: str, entry: Entry, measured: Measured) -> tuple[Cell, ...]:
-    median, lower, upper = (1e3 * t for t in measured.timing.spread) if measured.timing.spread else (None,) * 3
+def _forms(compiled: bool) -> dict[Settings, tuple[str, ...]]:
+    """What is measured, by settings."""
+    ours = ("plain", "naive", "lattice")
+    forms: dict[Settings, tuple[str, ...]] = {"float32": (*ours, *PUBLISHED), "recommended": ours}
+    return {**forms, "compiled": ("naive",)} if compiled else forms
+
+
+def _row(network: str, entry: Entry, measured: Measured, peak: Mapping[Settings, float]) -> tuple[Cell, ...]:
+    task, timing = entry.task, measured.timing
+    median, lower, upper = (1e3 * t for t in timing.spread) if timing.spread else (None,) * 3
+    least = measured.multiply_adds / peak[task.settings] if measured.multiply_adds else None
+    note = timing.note or (f"compiled in {measured.compiling:.0f} s" if measured.compiling else "")
     return (
-        network, _task(entry.task), entry.settings, entry.form, entry.task.batch,
-        median, lower, upper, len(measured.timing.seconds),
+        network, _task(task), task.settings, entry.form, task.batch,
+        median, lower, upper, len(timing.seconds),
         measured.multiply_adds / 1e9 if measured.multiply_adds else None,
-        measured.memory / 1e6 if measured.memory else None, measured.timing.problem,
+        100 * least / timing.spread[0] if timing.spread and least else None,
+        measured.memory / 1e6 if measured.memory else None, note,
     )  # fmt: skip
-
-
-def _published(training: bool) -> tuple[str, ...]:
-    """The forms of the published scheme; in inference both are one."""
-    return ("5-D", "5-D, literal") if training else ("5-D",)
 
 
 def _task(task: Task) -> str:
     return "training" if task.training else "inference"
 
 
-def _time_bars(network: str, found: dict[Entry, Measured]) -> list[Bar]:
+def _compiled(network: str, found: dict[Entry, Measured]) -> list[tuple[Cell, ...]]:
+    """The row of a network that was compiled, beside the same uncompiled."""
+    by = {(entry.form, entry.task.settings): measured for entry, measured in found.items()}
+    compiled, eager = by.get(("naive", "compiled")), by["naive", "recommended"]
+    if compiled is None:
+        return []
+    value = ratio(eager.timing, compiled.timing)
+    after, note = None, compiled.timing.note or eager.timing.note
+    times = [1e3 * timing.spread[0] if timing.spread else None for timing in (eager.timing, compiled.timing)]
+    if value and eager.timing.spread and compiled.compiling:
+        saved = eager.timing.spread[0] * (1 - 1 / value[0])
+        after, note = (round(compiled.compiling / saved), note) if saved > 0 else (None, "does not pay")
+    task = next(iter(found)).task
+    return [(network, _task(task), *times, *(value or (None,) * 3), compiled.compiling, after, note)]
+
+
+def _pays(rows: list[tuple[Cell, ...]]) -> str:
+    """Says whether torch.compile pays."""
+    ratios = [row[4] for row in rows if isinstance(row[4], float)]
+    if not ratios:
+        return "Does compiling pay? It was not measured: see the notes."
+    return (
+        f"Does compiling pay? {sum(value > 1.02 for value in ratios)} of {len(ratios)} naive CCNNs are faster by "
+        "more than 2 % when compiled. It pays where a run has more steps than make up for the first two, in which "
+        "the network is compiled."
+    )
+
+
+def _time_bars(network: str, found: dict[Entry, Measured], peak: Mapping[Settings, float]) -> list[Bar]:
     """Time against multiply-adds, against the published scheme, lattice against naive."""
-    by = {(entry.form, entry.task.recommended): measured for entry, measured in found.items()}
+    by = {(entry.form, entry.task.settings): measured for entry, measured in found.items()}
     task = next(iter(found)).task
     bars = []
-    for recommended in (False, True):
-        settings = "recommended" if recommended else "float32"
+    limits: dict[Settings, float] = {"float32": 1.5, "recommended": 3}
+    for settings, limit in limits.items():
         case = f"{network}, {_task(task)}, {settings}"
-        plain, naive, lattice = (by[form, recommended] for form in ("plain", "naive", "lattice"))
+        plain, naive, lattice = (by[form, settings] for form in ("plain", "naive", "lattice"))
         arithmetic = (naive.multiply_adds or 0) / (plain.multiply_adds or 1)
-        bars += [
-            _bar(case, "naive : plain, time per multiply-add", naive, plain, 0.9, divide=arithmetic),
-            *(
-                _bar(
-                    case,
-                    f"{form} in float32 : naive, time",
-                    by[form, False],
-                    naive,
-                    3 if recommended else 1.5,
-                    True,
-                )
-                for form in _published(task.training)
-            ),
-            _bar(case, "lattice : naive, time", lattice, naive, 1.05),
-        ]
+        bars.append(_bar(case, "naive : plain, time per multiply-add", naive, plain, 0.9, divide=arithmetic))
+        for form in PUBLISHED:
+            published = by[form, "float32"]
+            at_most = None
+            if published.timing.spread and naive.multiply_adds:
+                at_most = published.timing.spread[0] * peak[settings] / naive.multiply_adds
+            same = SAME_WORK if _same(published.multiply_adds, naive.multiply_adds) else ""
+            promise = f"{form} in float32 : naive, time"
+            bars.append(_bar(case, promise, published, naive, limit, True, at_most=at_most, note=same))
+        bars.append(_bar(case, "lattice : naive, time", lattice, naive, 1.05))
     return bars
+
+
+def _same(one: int | None, other: int | None) -> bool:
+    """Whether two forms do the same arithmetic, but for where they merge their submaps: next to nothing."""
+    return bool(one and other) and abs(one / other - 1) < 0.005  # type: ignore[operator]
 
 
 def _bar(
@@ -127,34 +173,39 @@ def _bar(
     limit: float,
     at_least: bool = False,
     divide: float = 1.0,
+    at_most: float | None = None,
+    note: str = "",
 ) -> Bar:
     value = ratio(over.timing, under.timing) if divide else None
     scaled: Spread | None = (value[0] / divide, value[1] / divide, value[2] / divide) if value else None
-    return Bar(case, promise, scaled, limit, at_least, over.timing.problem or under.timing.problem)
+    return Bar(case, promise, scaled, limit, at_least, over.timing.note or under.timing.note or note, at_most)
 
 
 def _memory_bars(network: str, batch: int) -> list[Bar]:
     """Peak memory of a training step against the published scheme's, with and without gradient checkpointing."""
     task = Task(batch, CIFAR, training=True)
     bars = []
-    for where, block in (("", 1), ("CUDA estimate, ", 512)):
+    for where, cuda in (("", False), ("CUDA estimate, ", True)):
         peaks: dict[str, int] = {}
+        arithmetic: dict[str, int] = {}
         problems: dict[str, str] = {}
-        ours, published = {"naive": 0.75, "naive, checkpointed": 0.5}, _published(training=True)
-        for form in (*ours, *published):
+        ours = {"naive": 0.75, "naive, checkpointed": 0.5}
+        for form in (*ours, *PUBLISHED):
             try:
-                peaks[form] = simulate(FORMS[form](build(network), CIFAR), task, block).peak_bytes
+                found = simulate(FORMS[form](build(network), CIFAR), task, cuda)
+                peaks[form], arithmetic[form] = found.peak_bytes, found.multiply_adds
             except Exception as error:
                 problems[form] = gist(error)
-        for (form, limit), other in product(ours.items(), published):
+        for (form, limit), other in product(ours.items(), PUBLISHED):
             value = peaks[form] / peaks[other] if {form, other} <= peaks.keys() else None
+            same = SAME_WORK if _same(arithmetic.get(other), arithmetic.get("naive")) else ""
             bars.append(
                 Bar(
                     f"{network}, training, {where}batch {batch}",
                     f"{form} : {other}, peak memory",
                     (value, value, value) if value else None,
                     limit,
-                    problem=problems.get(form) or problems.get(other, ""),
+                    note=problems.get(form) or problems.get(other, same),
                 )
             )
     return bars

@@ -1,17 +1,16 @@
 """Suite `table3`: original, dilated and checkered networks at 224×224, as the paper's Table 3 has them."""
 
+from ccnn.measuring.race import ratio
 from ccnn.measuring.workload import Task
-from scripts.benchmarks.networks import IMAGENET, TABLE3, Entry, Measured, Options, measure
+from ccnn.report.published import INFERENCE
+from scripts.benchmarks.names import TABLE3
+from scripts.benchmarks.networks import IMAGENET, Entry, Measured, Options, measure
 from scripts.benchmarks.tables import Cell, Result, Table
 
 FORMS = {"plain": "original", "dilated": "dilated", "naive": "checkered, naive", "lattice": "checkered, lattice"}
 
-PUBLISHED = {
-    "squeezenet1_1": {"plain": (0.007, 0.6), "dilated": (0.15, 3.2), "naive": (0.02, 0.7)},
-    "resnet152": {"plain": (0.02, 0.9), "dilated": (3.60, 10.1), "naive": (0.25, 1.2)},
-    "densenet169": {"plain": (0.02, 0.8), "dilated": (1.67, 10.6), "naive": (0.11, 2.2)},
-}
-"""Seconds and gigabytes of inference with batches of 4 on a GTX 1080 Ti."""
+PUBLISHED = {"plain": "original", "dilated": "dilated", "naive": "checkered"}
+"""What the paper's Table 3 calls these forms."""
 
 COLUMNS = (
     "network", "task", "form", "batch", "time, s", "quartile 1", "quartile 3", "rounds", "× original",
@@ -47,16 +46,16 @@ def run(options: Options) -> Result:
 
 def _row(network: str, entry: Entry, measured: Measured, original: Measured) -> tuple[Cell, ...]:
     median, lower, upper = measured.timing.spread or (None, None, None)
-    seconds, gigabytes = (None, None) if entry.task.training else PUBLISHED[network].get(entry.form, (None, None))
+    published = INFERENCE[network].get(PUBLISHED.get(entry.form, "")) if not entry.task.training else None
     rounds = len(measured.timing.seconds)
-    base = original.timing.spread
+    compared = ratio(measured.timing, original.timing)
     return (
         network, "training" if entry.task.training else "inference", FORMS[entry.form], entry.task.batch,
-        median, lower, upper, rounds, median / base[0] if median and base else None,
+        median, lower, upper, rounds, compared[0] if compared else None,
         measured.multiply_adds / 1e9 if measured.multiply_adds else None,
         _over(measured.multiply_adds, original.multiply_adds),
         measured.memory / 1e6 if measured.memory else None, _over(measured.memory, original.memory),
-        seconds, gigabytes, measured.timing.problem,
+        published and published.seconds, published and published.gigabytes, measured.timing.note,
     )  # fmt: skip
 
 

@@ -39,7 +39,8 @@ class Bar:
         value: its median and quartiles; None if it could not be measured.
         limit: what it is promised to be at most, or at least.
         at_least: which of the two.
-        problem: why there is no value.
+        note: why there is no value, or what else to know.
+        at_most: what the value could be at most on this machine; None if nothing tells.
     """
 
     case: str
@@ -47,7 +48,8 @@ class Bar:
     value: Spread | None
     limit: float
     at_least: bool = False
-    problem: str = ""
+    note: str = ""
+    at_most: float | None = None
 
     @property
     def met(self) -> bool:
@@ -57,9 +59,17 @@ class Bar:
         return self.value[0] >= self.limit if self.at_least else self.value[0] <= self.limit
 
     @property
+    def beyond(self) -> bool:
+        """Whether it was missed, and had to be: nothing on this machine could keep the promise."""
+        possible = self.at_most is None or self.at_most >= self.limit
+        return self.value is not None and not self.met and not possible
+
+    @property
     def verdict(self) -> str:
         """In words."""
-        return "not measured" if self.value is None else "yes" if self.met else "no"
+        if self.value is None:
+            return "not measured"
+        return "yes" if self.met else "no, beyond the machine" if self.beyond else "no"
 
 
 @dataclass(frozen=True)
@@ -84,14 +94,15 @@ class Result:
         """The bars, if there are any, then the measurements."""
         if not self.bars:
             return self.tables
-        met = sum(bar.met for bar in self.bars)
+        met, beyond = sum(bar.met for bar in self.bars), sum(bar.beyond for bar in self.bars)
         rows: list[tuple[Cell, ...]] = []
         for bar in self.bars:
             median, lower, upper = bar.value or (None, None, None)
             limit = f"{'≥' if bar.at_least else '≤'} {bar.limit:g}"
-            rows.append((bar.case, bar.promise, median, lower, upper, limit, bar.verdict, bar.problem))
-        columns = ("case", "ratio of", "measured", "quartile 1", "quartile 3", "bar", "met", "note")
-        title = f"{met} of {len(self.bars)} bars are met."
+            rows.append((bar.case, bar.promise, median, lower, upper, limit, bar.at_most, bar.verdict, bar.note))
+        columns = ("case", "ratio of", "measured", "quartile 1", "quartile 3", "bar", "at most", "met", "note")
+        others = f"; {beyond} of the others are beyond this machine" if beyond else ""
+        title = f"{met} of {len(self.bars)} bars are met{others}."
         return [Table(f"{self.suite}_bars", title, columns, rows), *self.tables]
 
 

@@ -1,5 +1,6 @@
 """Runs of train.py are scored as they were trained and in other forms."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ccnn.evaluation.weights import _without_weights
 def evaluate_run(*words: str) -> dict[str, Any]:
     asked = job(words)
     validate(asked.config)
-    return evaluate(asked.config, asked.folder, run=asked.run)
+    return evaluate(asked.config, asked.folder, run=asked.run, checkpoint=asked.checkpoint)
 
 
 def test_a_run_is_scored_as_trained_and_in_other_forms(run: Run, tmp_path: Path) -> None:
@@ -42,6 +43,35 @@ def test_a_plain_run_is_the_plain_network_and_its_last_weights_serve_too(run: Ru
     assert result["weights"] == "last.ckpt"
     assert [row["as_trained"] for row in result["networks"]] == [True, False, False]
     assert result["networks"][0]["top1_error"] == pytest.approx(metrics["test/error"], abs=1e-3)
+
+
+def test_one_of_a_runs_checkpoints_can_be_named(run: Run, tmp_path: Path) -> None:
+    run("callbacks.pictures=null")
+    checkpoints = tmp_path / "run" / "checkpoints"
+    assert (checkpoints / "best.ckpt").is_file()
+    shutil.copy(checkpoints / "last.ckpt", checkpoints / "other.ckpt")
+    saved = torch.load(checkpoints / "other.ckpt", weights_only=False)
+    saved["state_dict"]["model.classifier.bias"] = torch.tensor([100.0] + [0.0] * 9)  # everything is a 0
+    torch.save(saved, checkpoints / "other.ckpt")
+    words = (f"run={checkpoints / 'other.ckpt'}", "sampling=naive", f"output={tmp_path / 'out'}")
+    result = evaluate_run(*words)
+    assert (result["weights"], result["run"]) == ("other.ckpt", str(tmp_path / "run"))
+    assert result["networks"][0]["top1_error"] == pytest.approx(90, abs=2)
+    with pytest.raises(UserError, match=r"no\.ckpt: there is no such file; expected a run's folder or one of its"):
+        job([f"run={checkpoints / 'no.ckpt'}"])
+
+
+@pytest.mark.parametrize("protocol", ["honest", "paper"])
+def test_an_epoch_that_the_test_set_chose_is_told(
+    protocol: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(f"protocol={protocol}", "callbacks.pictures=null")
+    result = evaluate_run(f"run={tmp_path / 'run'}", f"output={tmp_path / 'out'}", "sampling=naive", "limit=20")
+    assert result["protocol"] == protocol
+    told = "best test epoch (protocol=paper)"
+    assert (told in capsys.readouterr().out.replace("\n", " ")) == (protocol == "paper")
+    assert (told in (tmp_path / "out/evaluation.md").read_text().splitlines()[0]) == (protocol == "paper")
+    assert f",{protocol}," in (tmp_path / "out/evaluation.csv").read_text()
 
 
 def test_a_run_that_began_with_published_weights_needs_them_no_more(compose: Compose) -> None:

@@ -1,7 +1,9 @@
 """Timing side by side with a clock that tells what a test wants, and memory counted by hand."""
 
 import copy
+import gc
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -41,16 +43,16 @@ class Track:
         return Contender(name, lambda: work, **options)
 
 
-def test_contenders_take_turns_after_a_warm_up() -> None:
+def test_contenders_take_turns_there_and_back_after_a_warm_up() -> None:
     track = Track()
     result = race([track.contender(name, 1.0) for name in "ABC"], LIMITS, clock=track)
-    assert "".join(track.order) == "ABC" + 3 * "ABC"
+    assert "".join(track.order) == "AABBCC" + "ABC" + "CBA" + "ABC"
     assert result == {name: Timing((1.0, 1.0, 1.0)) for name in "ABC"}
 
 
 def test_the_warm_up_does_not_count() -> None:
     track = Track()
-    (timing,) = race([track.contender("A", 9.0, 1.0, 3.0, 2.0)], LIMITS, clock=track).values()
+    (timing,) = race([track.contender("A", 9.0, 8.0, 1.0, 3.0, 2.0)], LIMITS, clock=track).values()
     assert timing.seconds == (1.0, 3.0, 2.0)
     assert timing.spread == (2.0, 1.5, 2.5)
 
@@ -58,17 +60,36 @@ def test_the_warm_up_does_not_count() -> None:
 def test_short_work_runs_several_times_in_a_row() -> None:
     track = Track()
     result = race([track.contender("A", 0.004), track.contender("B", 1.0)], LIMITS, clock=track)
-    assert "".join(track.order) == "AB" + 3 * "AAAAAB"
+    assert "".join(track.order) == "AABB" + "AAAAAB" + "BAAAAA" + "AAAAAB"
     assert result["A"].seconds == pytest.approx((0.004,) * 3)
+
+
+def test_how_often_short_work_runs_is_not_taken_from_its_slow_first_call() -> None:
+    track = Track()
+    (timing,) = race([track.contender("A", 0.5, 0.004)], LIMITS, clock=track).values()
+    assert len(track.order) == 2 + 3 * 5
+    assert timing.seconds == pytest.approx((0.004,) * 3)
+
+
+def test_rounds_collect_no_garbage_and_the_collector_is_left_as_it_was() -> None:
+    seen: list[bool] = []
+    (timing,) = race([Contender("A", lambda: lambda: seen.append(gc.isenabled()))], Limits(1, 1.0, 1.0)).values()
+    assert timing.seconds
+    assert seen[:2] == [True, True]
+    assert not any(seen[2:])
+    assert gc.isenabled()
 
 
 def test_slow_work_leaves_the_race_early_and_the_slowest_runs_once() -> None:
     track = Track()
     entries = [track.contender("A", 1.0), track.contender("B", 4.0), track.contender("C", 11.0)]
     result = race(entries, Limits(rounds=3, seconds=10.0, patience=100.0), clock=track)
-    assert "".join(track.order) == "ABC" + "AB" + "AB" + "A"
+    assert "".join(track.order) == "AABBC" + "AB" + "BA" + "A"
     assert [len(timing.seconds) for timing in result.values()] == [3, 2, 1]
-    assert result["C"].seconds == (11.0,)
+    assert result["C"] == Timing((11.0,), first_call_only=True)
+    assert [timing.note for timing in result.values()] == ["", "", "first call only"]
+    assert ratio(result["C"], result["A"]) is ratio(result["A"], result["C"]) is None
+    assert ratio(result["B"], result["A"]) == (4.0, 4.0, 4.0)
 
 
 def test_what_would_take_too_long_or_too_much_does_not_run() -> None:
@@ -80,7 +101,7 @@ def test_what_would_take_too_long_or_too_much_does_not_run() -> None:
         track.contender("D", 4.0, memory=3_000_000_000),
     ]
     result = race(entries, Limits(rounds=1, seconds=1000.0, patience=100.0, memory=2_000_000_000), clock=track)
-    assert "".join(track.order) == "ABAB"
+    assert "".join(track.order) == "AABBAB"
     assert result["C"].problem == "not run: about 100 s a call, by its multiply-adds"
     assert result["D"].problem == "not run: needs 3.0 GB, 2.0 GB are free"
     assert result["D"].spread is None
@@ -92,7 +113,7 @@ def test_failures_are_told_and_the_others_go_on() -> None:
     def unbuilt() -> Callable[[], object]:
         raise ValueError("no such layer\nand more")
 
-    calls = iter([None, None])
+    calls = iter([None] * 3)
 
     def breaks() -> None:
         next(calls)
@@ -202,7 +223,7 @@ def test_a_simulated_forward_pass_allocates_the_same_on_cuda(kind: str) -> None:
 
 def test_simulation_knows_channels_last_and_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ccnn.measuring.workload.has_bf16", lambda device: True)
-    model, task = small("naive"), Task(4, (3, 32, 32), True, recommended=True)
+    model, task = small("naive"), Task(4, (3, 32, 32), True, "recommended")
     workload = Workload(prepared(model, task), task)
     with PeakMemory(workload.tensors()) as memory:
         workload()
@@ -210,6 +231,32 @@ def test_simulation_knows_channels_last_and_bf16(monkeypatch: pytest.MonkeyPatch
     simulated = simulate(model, task)
     assert simulated.peak_bytes == pytest.approx(memory.peak, rel=0.005)
     assert simulated.peak_bytes < 0.7 * simulate(model, Task(4, (3, 32, 32), True)).peak_bytes
+
+
+def test_an_estimate_for_cuda_has_its_optimizer_and_blocks() -> None:
+    """SGD on all parameters at once keeps the decayed gradients of all and adds Nesterov's step in place.
+
+    One by one it has both, decayed and stepped, of a single parameter.
+    """
+    size, task = 1000, Task(1, (3, 8, 8), training=True)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, size, bias=False), nn.Linear(size, size, bias=False))
+    weights = [4 * 192 * size, 4 * size * size]
+    on_cpu, on_cuda = (simulate(model, task, cuda).peak_bytes for cuda in (False, True))
+    # At the peak there are parameters, gradients and momentum of both layers, and what the step adds.
+    little = 5000
+    assert 3 * sum(weights) + 2 * max(weights) <= on_cpu <= 3 * sum(weights) + 2 * max(weights) + little
+    assert 4 * sum(weights) <= on_cuda <= 4 * sum(weights) + little
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("training", [False, True])
+def test_a_workload_compiles(training: bool) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
+    workload = Workload(model, Task(2, (3, 8, 8), training, "compiled"))
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    workload()
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before + 1
+    assert simulate(model, workload.task) == simulate(model, replace(workload.task, settings="recommended"))
 
 
 def test_simulation_counts_multiply_adds_and_leaves_all_as_it_was() -> None:

@@ -224,6 +224,35 @@ def test_a_picture_that_fails_is_no_reason_to_stop(
         show_all(trainer(), tmp_path)
 
 
+def test_a_text_that_fails_takes_no_picture_with_it(
+    trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*given: Any) -> None:
+        raise OSError("not readable")
+
+    monkeypatch.setattr(Pictures, "_text", broken)
+    with pytest.warns(UserWarning, match="left out: OSError: not readable"):
+        show_all(trainer(), tmp_path)
+    assert set(written(tmp_path)) == PICTURES
+
+
+def test_event_files_of_an_interrupted_run_are_read_once(
+    trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show_all(trainer(), tmp_path)
+    read: list[Path] = []
+    read_bytes = Path.read_bytes
+
+    def count(path: Path) -> bytes:
+        read.append(path)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", count)
+    show_all(trainer(global_step=7), tmp_path)
+    assert read
+    assert len(read) == len(set(read))
+
+
 def test_a_plain_network_has_no_pattern(trainer: Make, tmp_path: Path) -> None:
     given, module = trainer(), Module(Toy())
     Pictures().on_train_start(given, module)  # type: ignore[arg-type]

@@ -1,7 +1,6 @@
 """Pictures read back pixel by pixel: nothing is blurred, cut off or half written."""
 
 from io import BytesIO
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,10 @@ import torch
 from PIL import Image, ImageSequence
 
 from ccnn.errors import UserError
+from ccnn.palette import PAPER, Pixels, submap_colours
 from ccnn.pictures import drawing, explanation, feature_maps, pattern_pictures
 from ccnn.pictures.classification import confusion_matrix, image_grid
 from ccnn.pictures.methods import steps_of
-from ccnn.pictures.palette import PAPER, Pixels, heat, submap_colours
 from ccnn.pictures.patterns import patterns
 
 
@@ -51,51 +50,10 @@ def test_without_colour_all_samples_look_alike() -> None:
     assert np.array_equal(dark, pattern.owners(8).numpy() >= 0)
 
 
-def lightness(colour: tuple[int, int, int]) -> float:
-    channels = np.array(colour) / 255
-    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-    return float(116 * np.cbrt(linear @ [0.2126, 0.7152, 0.0722]) - 16)
-
-
-def test_many_submaps_have_colours_of_rising_lightness() -> None:
-    levels = [lightness(colour) for colour in submap_colours(32)]
-    assert levels == sorted(levels)
-    assert levels[-1] - levels[0] > 50
-
-
-def test_few_submaps_have_colours_that_differ_for_red_green_blind_eyes() -> None:
-    # Machado, Oliveira and Fernandes 2009, severity 1; on linear light.
-    simulated = {
-        "protanopia": [
-            [0.152286, 1.052583, -0.204868],
-            [0.114503, 0.786281, 0.099216],
-            [-0.003882, -0.048116, 1.051998],
-        ],
-        "deuteranopia": [
-            [0.367322, 0.860646, -0.227968],
-            [0.280085, 0.672501, 0.047413],
-            [-0.01182, 0.04294, 0.968881],
-        ],
-        "none": np.eye(3).tolist(),
-    }
-    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-
-    def lab(colour: tuple[int, int, int], matrix: list[list[float]]) -> np.ndarray:
-        channels = np.array(colour) / 255
-        linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-        xyz = to_xyz @ np.clip(np.array(matrix) @ linear, 0, 1) / [0.9505, 1, 1.089]
-        f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
-        return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
-
-    for matrix in simulated.values():
-        for first, second in combinations([*submap_colours(8), PAPER], 2):
-            assert np.linalg.norm(lab(first, matrix) - lab(second, matrix)) > 18
-
-
 def test_the_animation_has_a_frame_for_each_step_and_exact_colours() -> None:
     found = patterns(steps_of("lattice", (2, 2, 2)))
-    pages = pattern_pictures.frames(found, 16, 8, True, "lattice, stride 2")
-    content = drawing.gif(pages, [1000, 1000, 1000, 2000])
+    pages, times = pattern_pictures.animation(found, 16, 8, True, "lattice, stride 2")
+    content = drawing.gif(pages, times)
     with Image.open(BytesIO(content)) as gif:
         assert (len(list(ImageSequence.Iterator(gif))), gif.size, gif.info["loop"]) == (4, pages[0].size, 0)
         for i, page in enumerate(pages):
@@ -118,9 +76,23 @@ def test_a_page_is_as_large_as_what_is_on_it() -> None:
     assert (~white).sum() > 300 + 3 * 100
 
 
+@pytest.mark.parametrize("steps", [1, 2, 5, 6, 8, 9])
+def test_the_pattern_of_a_network_is_as_wide_as_tensorboard_shows(steps: int) -> None:
+    title = "sampling=lattice, skip_first=1, only=features.*\nwhat reaches\nfeatures.denseblock1.denselayer1.conv1"
+    page = pattern_pictures.narrow(patterns(steps_of("lattice", [2] * steps))[1:], title)
+    assert page.width <= 350
+    assert np.all(pixels_of(page)[:, -3:] == 255)  # a margin: nothing is cut off
+
+
+def test_many_submaps_are_said_to_have_a_ramp_of_colours() -> None:
+    few, many = patterns(steps_of("lattice", [2] * 4))[3:]
+    assert pattern_pictures.caption(many, colour=True).startswith("step 4: 16 submaps, from dark to light\n")
+    assert "dark" not in pattern_pictures.caption(many) + pattern_pictures.caption(few, colour=True)
+
+
 def test_pillows_font_has_every_letter_that_captions_use() -> None:
     missing = drawing.font().getmask("\ue000").getbbox(), bytes(drawing.font().getmask("\ue000"))
-    texts = [pattern_pictures.caption(p) for p in patterns(steps_of("random", (2,) * 5))]
+    texts = [pattern_pictures.caption(p, colour=True) for p in patterns(steps_of("random", (2,) * 5))]
     for letter in set("".join(texts)) - {" ", "\n"}:
         mask = drawing.font().getmask(letter)
         assert (mask.getbbox(), bytes(mask)) != missing, letter
@@ -203,13 +175,6 @@ def test_images_keep_their_pixels(shape: tuple[int, int, int]) -> None:
     else:  # of a large image, each pixel is the mean of 2×2
         means = colours[0].reshape(112, 2, 100, 2, 3).mean((1, 3))
         assert np.abs(got - means).max() <= 1
-
-
-def test_heat_runs_from_white_to_dark() -> None:
-    shades = heat(np.linspace(0, 1, 20)[None])[0]
-    levels = [lightness(tuple(shade.tolist())) for shade in shades]
-    assert tuple(shades[0]) == (255, 255, 255)
-    assert levels == sorted(levels, reverse=True)
 
 
 def test_files_are_complete_or_not_there(tmp_path: Path) -> None:

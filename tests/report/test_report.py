@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from experiments import Compose
+from omegaconf import OmegaConf
 from report_runs import write_run
 
 from ccnn.report.folders import gather
@@ -273,6 +275,22 @@ class TestCells:
         assert line.error is not None
         assert line.error.n == 2
 
+    def test_a_cell_with_fewer_seeds_than_others_says_so(self, tmp_path: Path) -> None:
+        for seed in range(3):
+            write_run(tmp_path / f"cnn{seed}", 5.0, seed=seed)
+            if seed:
+                write_run(tmp_path / f"ccnn{seed}", 4.0 + seed, seed=seed, convert=True)
+        shown = sheet(arrange(read(tmp_path))[0][0])
+        assert [line[1] for line in shown.groups[0].lines] == ["5.00 ± 0.00 (3)", "5.50 ± 0.71 (2 of 3)"]
+
+    def test_the_papers_counts_of_parameters_are_of_10_classes(self, tmp_path: Path) -> None:
+        write_run(tmp_path / "a", 25.0, model="resnet50", data="cifar100", parameters=23_705_252)
+        write_run(tmp_path / "b", 5.0, model="resnet50")
+        c10, c100 = (sheet(block) for block in arrange(read(tmp_path))[0])
+        assert c100.groups[0].name == "ResNet-50 (23,705,252 parameters; paper: 23.5 M)"
+        assert c100.notes == ("The paper counts the parameters of ResNets with 10 classes, here they have 100.",)
+        assert c10.notes == ()
+
     def test_the_papers_protocol_is_named(self, tmp_path: Path) -> None:
         write_run(tmp_path / "a", 6.0)
         blocks, _ = arrange(read(tmp_path))
@@ -306,7 +324,9 @@ class TestCells:
         [
             ({"target": "ccnn.models.torchvision_model"}, "resnet18 (torchvision)"),
             ({"target": "my.networks.build"}, "resnet18 (my)"),
-            ({"overrides": ("model.channels=[8,8,8,8]",)}, "resnet18 model.channels=[8,8,8,8]"),
+            ({"settings": {"model.channels": [8, 8, 8, 8]}}, "resnet18 model.channels=[8,8,8,8]"),
+            ({"settings": {"model.depth": 20, "model.expansion": 4}}, "resnet18 model.depth=20"),
+            ({"target": "ccnn.models.VGG"}, "resnet18 model._target_=ccnn.models.VGG"),
         ],
     )
     def test_another_network_of_the_same_name_is_not_the_papers(
@@ -316,6 +336,74 @@ class TestCells:
         [line] = lines(tmp_path)
         assert line.row.model == name
         assert line.published is None
+
+    @pytest.mark.parametrize("model", [model for model in NAMES if model != "toy_2x3x3"])
+    def test_the_papers_networks_have_their_names(self, model: str, compose: Compose, tmp_path: Path) -> None:
+        config: Any = OmegaConf.to_container(compose(f"model={model}", "data=cifar100").model, resolve=True)
+        write_run(tmp_path / "a", 6.0, model=model, settings={"model": config | {"checkpointing": True}})
+        [line] = lines(tmp_path)
+        assert line.row.model == model
+
+    @pytest.mark.parametrize(
+        ("settings", "said"),
+        [
+            (
+                {"optimizer._target_": "torch.optim.AdamW", "optimizer.lr": 1e-3},
+                "optimizer (AdamW instead of SGD)",
+            ),
+            ({"optimizer.momentum": 0}, "optimizer.momentum (0 instead of 0.9)"),
+            ({"optimizer.nesterov": False}, "optimizer.nesterov (false instead of true)"),
+            ({"optimizer.dampening": 0.1}, "optimizer.dampening (0.1 instead of none)"),
+            ({"scheduler": {"_target_": "ccnn.schedulers.constant"}}, "schedule (constant instead of multistep)"),
+            ({"scheduler.fractions": [0.3, 0.6]}, "scheduler.fractions ([0.3, 0.6] instead of [0.5, 0.75])"),
+            ({"data.augmentation.crop_padding": 0}, "data.augmentation.crop_padding (0 instead of 4)"),
+            ({"data.mean": [0.5, 0.5, 0.5]}, "data.mean ([0.5, 0.5, 0.5] instead of [0.5071, 0.4867, 0.4408])"),
+            ({"trainer.limit_train_batches": 1}, "trainer.limit_train_batches (1 instead of 1.0)"),
+            ({"trainer.accumulate_grad_batches": 4}, "trainer.accumulate_grad_batches (4 instead of 1)"),
+            ({"trainer.devices": 2}, "trainer.devices (2 instead of 1)"),
+        ],
+    )
+    def test_any_other_setting_than_the_papers_is_marked(
+        self, settings: dict[str, object], said: str, tmp_path: Path
+    ) -> None:
+        folder = write_run(tmp_path / "a", 6.0)
+        config = OmegaConf.load(folder / "config.yaml")
+        for key, value in settings.items():
+            OmegaConf.update(config, key, value, merge=False, force_add=True)
+        OmegaConf.save(config, folder / "config.yaml")
+        shown = sheet(arrange(read(tmp_path))[0][0])
+        assert shown.groups[0].lines[0][5] == "+0.51†"
+        assert [note for note in shown.notes if note.startswith("†")] == [
+            f"† other {said}.".replace(" (", " than the paper's (", 1)
+        ]
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"trainer.limit_train_batches": 1.0, "trainer.precision": "bf16-mixed", "trainer.devices": [3]},
+            {"optimizer.fused": True},
+        ],
+    )
+    def test_what_changes_nothing_is_not_marked(self, settings: dict[str, object], tmp_path: Path) -> None:
+        write_run(tmp_path / "a", 6.0, settings=settings)
+        [line] = lines(tmp_path)
+        assert line.published == 5.49
+        assert line.unlike == ()
+
+    @pytest.mark.parametrize("augment", ["none", "shift", "standard"])
+    def test_each_augmentation_of_mnist_is_the_papers(self, augment: str, tmp_path: Path) -> None:
+        mnist: dict[str, Any] = {"data": "mnist", "epochs": 100, "train_images": 60_000, "batch_size": 16}
+        normal = {"data.mean": [0.1307], "data.std": [0.3081], "data.image_size": 28}
+        write_run(tmp_path / "a", 0.5, model="toy", augment=augment, settings=normal, **mnist)
+        write_run(tmp_path / "b", 0.5, model="toy", augment=augment, settings={"data.image_size": 32}, **mnist)
+        assert sorted(line.unlike for line in lines(tmp_path)) == [(), (("data.image_size", 32, 28),)]
+
+    def test_no_published_value_beside_an_error_on_a_part_of_the_test_set(self, tmp_path: Path) -> None:
+        write_run(tmp_path / "a", 6.0, settings={"trainer.limit_test_batches": 4})
+        [line] = lines(tmp_path)
+        assert (line.published, line.difference, line.unlike) == (None, None, ())
+        [note] = sheet(line.block).notes
+        assert note.startswith("ResNet-18, CNN: scored on a part of the test set (trainer.limit_test_batches=4)")
 
     def test_a_model_without_cnn_is_compared_with_its_baseline(self, tmp_path: Path) -> None:
         mnist: dict[str, Any] = {

@@ -39,7 +39,7 @@ def test_runs_are_found_at_any_depth_and_counted_once(tmp_path: Path) -> None:
 
 def test_a_run_of_before_status_files_and_protocols_is_read(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", 5.0, convert=True, sampling="lattice", skip_first=2)
-    for name in ("status.json", "overrides.yaml", "environment.json"):
+    for name in ("status.json", "environment.json"):
         (folder / name).unlink()
     metrics = json.loads((folder / "metrics.json").read_text())
     for key in ("augment", "protocol", "train_images", "batch_size"):
@@ -72,7 +72,6 @@ def test_a_run_of_before_status_files_and_protocols_is_read(tmp_path: Path) -> N
         ("config.yaml", "- a", "expected a mapping, got list"),
         ("status.json", "3", "expected a mapping, got int"),
         ("environment.json", "nonsense", "it cannot be read: "),
-        ("overrides.yaml", "a: 3", "expected a list, got dict"),
     ],
 )
 def test_a_damaged_or_foreign_file_is_told_in_one_line(
@@ -132,14 +131,13 @@ def test_odd_values_where_they_do_not_matter_are_no_obstacle(
         (["{0}/empty"], "empty: holds no run, nor do the folders below; expected metrics.json"),
         (["{0}/bad"], "bad: none of 1 run folders can be used; the first: "),
         (["{0}/good", "--table", "tabel7"], "--table: there is no 'tabel7'; did you mean 'table7'"),
-        (
-            ["{0}/good", "--table", "table2"],
-            "--table: table2 is not made of runs of train.py but by scripts/evaluate",
-        ),
+        (["{0}/good", "--table", "table2"], "good: holds no evaluation.json, nor do the folders below; python"),
+        (["{0}/good", "--table", "table3"], "good: holds no table3.csv, nor do the folders below; python"),
+        (["{0}/nowhere", "--table", "table3"], "nowhere: there is no such folder; expected one that python"),
         (["{0}/good", "--format", "markdwn"], "--format: there is no 'markdwn'; did you mean 'markdown'"),
         (["{0}/good", "--output", "{0}/file"], "file cannot be written: File exists"),
         ([], "the following arguments are required: folder"),
-        (["{0}/good", "--tabel", "table1"], "unrecognized arguments: --tabel table1"),
+        (["{0}/good", "--tabel", "table1"], "--tabel: there is no such option; did you mean --table?"),
     ],
 )
 def test_mistakes_end_with_one_line(

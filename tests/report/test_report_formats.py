@@ -110,7 +110,7 @@ def test_latex_rows_have_all_cells(sheets: list[Sheet]) -> None:
     assert len(rows) == len(sheets) + sum(len(group.lines) for s in sheets for group in s.groups)
     assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {len(HEADER) - 1}
     [row] = [row for row in rows if "lattice" in row]
-    assert r"5.12 (1)" in row
+    assert r"5.12 (1 of 3)" in row
 
 
 def shown(sheets: list[Sheet]) -> list[str]:

@@ -20,7 +20,8 @@ from ccnn.runs.checkpoints import read_checkpoint
 
 pytestmark = pytest.mark.slow
 
-PAIR = ("trainer=cpu", "trainer.devices=2", "trainer.strategy=ddp", "data.batch_size=32", "convert=true",
+PAIR = ("trainer=cpu", "trainer.precision=32-true", "trainer.devices=2", "trainer.strategy=ddp",
+        "data.batch_size=32", "convert=true",
         "sampling=random", "trainer.max_epochs=3", "+trainer.limit_train_batches=6", "trainer.log_every_n_steps=2",
         "callbacks.pictures=null")  # fmt: skip
 
@@ -104,13 +105,19 @@ def test_it_goes_on_after_an_interruption(
 ) -> None:
     command = nursery.start(tmp_path, *PAIR, "hydra.run.dir=run")
     end = time.monotonic() + 60
-    while time.monotonic() < end and not (tmp_path / "run/checkpoints/best.ckpt").exists():
+    while time.monotonic() < end and not (tmp_path / "run/checkpoints/last.ckpt").exists():
         time.sleep(0.01)
     command.signal(number)
     assert command.wait().code in (-number, 128 + number), command.err
     end = time.monotonic() + 30
     while time.monotonic() < end and status(tmp_path / "run")["state"] == "running" and number == SIGTERM:
         time.sleep(0.1)
+    if number == SIGTERM:
+        assert command.err.count("Interrupted in epoch") == 1
+    else:
+        alone = nursery.train(tmp_path, "resume=run", "trainer.devices=1", "trainer.strategy=auto")
+        assert alone.code == 1
+        assert "was trained by 2 processes, now 1; resume with trainer.devices=2" in alone.err
     resumed = nursery.train(tmp_path, "resume=run")
     assert resumed.code == 0, resumed.err
     assert_same_run(pair[0], tmp_path / "run")

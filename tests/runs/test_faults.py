@@ -7,6 +7,7 @@ from signal import SIGINT, SIGKILL, SIGTERM
 from time import monotonic
 
 import pytest
+from experiments import KillIn
 from processes import Command, Nursery
 from run_results import assert_same_run, status
 
@@ -90,3 +91,25 @@ def test_a_run_killed_at_random_moments_ends_as_one_never_killed(
         assert_same_run(whole / "run", folder / "run")
         assert not (folder / "elsewhere").exists()
     print(f"{kills} kills in {attempt} runs")
+
+
+def test_a_run_killed_at_the_worst_moments_ends_as_one_never_killed(nursery: Nursery, tmp_path: Path) -> None:
+    """Each of these kills is known to hit: the process itself sends it there."""
+    target = "+callbacks.kill._target_=experiments.KillIn"
+    ends = {}
+    for number, place in enumerate(("never", *KillIn.PLACES)):
+        folder, mark = tmp_path / str(number), tmp_path / f"killed{number}"
+        folder.mkdir()
+        if place == "never":
+            mark.touch()
+        kill = (target, f"+callbacks.kill.place={place}", f"+callbacks.kill.mark={mark}")
+        command = nursery.train(folder, *TINY, "trainer.max_epochs=2", *kill)
+        if place != "never":
+            assert command.code == -SIGKILL, command.err
+            assert mark.exists()
+            assert len(list(folder.glob("run/checkpoints/*.ckpt.tmp"))) == ("checkpoint" in place), place
+            command = nursery.train(folder, "resume=run", target)
+        assert command.code == 0, command.err
+        ends[place] = folder / "run"
+        assert status(ends[place])["state"] == "finished"
+        assert_same_run(ends["never"], ends[place])

@@ -1,15 +1,15 @@
-"""Colours that everybody can tell apart, and the look that the report's plots share."""
+"""The look that the report's plots share."""
 
 from io import BytesIO
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
-GREY = "#888888"
-COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK, GREY)
-"""Okabe & Ito's with grey, without the yellow, which is too light for lines on white."""
+from ccnn.palette import CATEGORIES
+
+COLOURS = tuple("#{:02x}{:02x}{:02x}".format(*colour) for colour in CATEGORIES)
+"""The palette as matplotlib wants it."""
+BLACK = COLOURS[-1]
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 

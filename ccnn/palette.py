@@ -13,12 +13,12 @@ INK: Colour = (34, 34, 34)
 FAINT: Colour = (225, 225, 225)
 """Frames, and places where nothing is left."""
 
-# Eight colours of Okabe and Ito and of Tol, each next one as far as can be from those before it and from white,
-# as seen with normal, protanopic and deuteranopic eyes: no two nearer than 20 in CIELAB.
-_FEW: tuple[Colour, ...] = (
-    (51, 34, 136), (230, 159, 0), (68, 170, 153), (86, 180, 233),
-    (34, 34, 34), (17, 119, 51), (170, 68, 153), (136, 34, 85),
+CATEGORIES: tuple[Colour, ...] = (
+    (51, 34, 136), (230, 159, 0), (86, 180, 233), (170, 51, 119),
+    (204, 51, 17), (238, 102, 119), (0, 119, 187), INK,
 )  # fmt: skip
+"""Colours of Okabe and Ito and of Tol, each next one as far as can be from those before it: no two are nearer than
+22 in CIELAB, and none nearer than 40 to white, for normal, protanopic, deuteranopic and tritanopic eyes."""
 
 # Lightness rises evenly from one end to the other, so the order is seen whatever the eye makes of the hue.
 _RAMP: tuple[Colour, ...] = ((26, 16, 64), (91, 42, 134), (181, 54, 122), (232, 97, 60), (242, 168, 59))
@@ -26,9 +26,9 @@ _HEAT: tuple[Colour, ...] = ((255, 255, 255), (198, 219, 239), (107, 174, 214), 
 
 
 def submap_colours(count: int) -> list[Colour]:
-    """A colour for each submap: different ones for up to eight, more than that along a ramp."""
-    if count <= len(_FEW):
-        return list(_FEW[:count])
+    """A colour for each submap: different ones for up to eight, more than that along a ramp from dark to light."""
+    if count <= len(CATEGORIES):
+        return list(CATEGORIES[:count])
     return [_colour(pixel) for pixel in _along(_RAMP, np.linspace(0, 1, count))]
 
 

@@ -1,0 +1,32 @@
+"""Every choice of conf/model/, as small as its keys allow."""
+
+from ccnn.command_line.explain import CONF
+
+MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+
+_TINY, _BASIC, _BOTTLENECK = "model.channels=[4,6,8,8]", "model.depth=18", "model.depth=50"
+_SMALLER = {
+    "densenet": ("model.depths=[2,2]", "model.growth=4"),
+    "resnet18": (_TINY, _BASIC),
+    "resnet34": (_TINY, _BASIC),
+    "resnet": (_TINY, _BOTTLENECK, "model.expansion=2"),
+    "timm": ("model.name=resnet18d",),
+    "torchvision": ("model.name=resnet18",),
+    "toy": ("model.depth=1",),
+    "toy_2x3x3": ("model.depth=2",),
+    "vgg": ("model.depth=11",),
+    "wide_resnet": ("model.depth=10", "model.width=1", "model.dropout=0.3"),
+    "wide_resnet28_10_2x3x3": ("model.depth=10", "model.width=1", "model.submap_depth=2"),
+}
+"""Overrides by the beginning of a model's name; the longest beginning counts."""
+
+
+def smaller(name: str) -> tuple[str, ...]:
+    """The overrides that make a model small; a new one has to say how."""
+    known = [start for start in _SMALLER if name.startswith(start)]
+    assert known, f"conf/model/{name}.yaml: say in _SMALLER how to make it small"
+    return _SMALLER[max(known, key=len)]
+
+
+FORMS = sorted({smaller(name): name for name in reversed(MODELS)}.values())
+"""One model for each small network: those that differ in depth or width alone have one form."""

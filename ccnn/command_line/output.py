@@ -13,12 +13,14 @@ def keep_printing() -> None:
 
 
 def _unbroken(stream: TextIO) -> TextIO:
-    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    buffer = getattr(stream, "buffer", None)
+    raw = getattr(buffer, "raw", buffer)  # with PYTHONUNBUFFERED there is no buffer between
     if not isinstance(stream, io.TextIOWrapper) or type(raw) is not io.FileIO:
         return stream  # a test's, a notebook's, or done already
     stream.flush()
+    unbroken: Any = _Unbroken(raw.fileno(), "w", closefd=False)
     return io.TextIOWrapper(
-        io.BufferedWriter(_Unbroken(raw.fileno(), "w", closefd=False)),
+        unbroken if raw is buffer else io.BufferedWriter(unbroken),
         stream.encoding,
         stream.errors,
         line_buffering=stream.line_buffering,
@@ -29,7 +31,7 @@ def _unbroken(stream: TextIO) -> TextIO:
 class _Unbroken(io.FileIO):
     """Drops what is written when nobody reads it."""
 
-    def write(self, data: Any, /) -> int | None:  # type: ignore[override]
+    def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
         except OSError as error:

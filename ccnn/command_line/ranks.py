@@ -18,8 +18,9 @@ def rank() -> int:
 
 
 def tell_others(folder: Path, message: str) -> None:
-    """Leaves an error where the first process finds it."""
+    """Leaves an error where the first process finds it, and in status.json: Lightning may kill that one first."""
     with suppress(OSError):
+        write_status(folder, FAILED, f"rank{rank()}: {message.splitlines()[-1]}")
         (folder / f"error_rank{rank()}.txt").write_text(message + "\n", encoding="utf-8")
 
 

@@ -22,7 +22,7 @@ from processes import Nursery
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
-from ccnn.command_line.explain import explain
+from ccnn.command_line import attempt
 from ccnn.runs.interruption import Interrupted
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore::FutureWarning")
@@ -60,7 +60,7 @@ COMMANDS: dict[str, list[str]] = {
     "model._target_=torch.nn.Flatten ~model.in_channels ~model.num_classes ~model.dropout ~model.depth": [
         "model: toy yields (256,)", "expected (10,)"],
     "model._target_=os.system": ["model.in_channels: os.system takes no such argument"],
-    "model._target_=builtins.print": ["model"],
+    "model._target_=builtins.print": ["model.in_channels: builtins.print takes no such argument"],
     "optimizer.momentum=-1": ["optimizer", "momentum", "-1"],
     "optimizer.momentum=0": ["optimizer", "Nesterov momentum requires"],
     "optimizer._target_=torch.optim.Nothing": ["optimizer._target_", "torch.optim.Nothing"],
@@ -118,8 +118,10 @@ COMMANDS: dict[str, list[str]] = {
 
 
 @pytest.fixture
-def refused(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Runs what must fail; returns what a user would read. Nothing may be written."""
+def refused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Runs what must fail, as train.py does; returns what a user would read. Nothing may be written."""
 
     def launch(*_: Any, **__: Any) -> None:
         raise AssertionError("the training began")
@@ -130,11 +132,14 @@ def refused(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
 
     def run_and_explain(*overrides: str, folder: str = "run") -> str:
         before = contents(tmp_path)
-        with pytest.raises(Exception) as caught:  # noqa: PT011 - the message is what is tested
-            run(*overrides, folder=folder)
-        message = explain(caught.value)
-        assert message, f"a traceback would be shown: {caught.value!r}"
+        with pytest.raises(SystemExit) as caught:
+            attempt(lambda: run(*overrides, folder=folder), debug=False)
+        message = capsys.readouterr().err
+        assert caught.value.code == 1
         assert contents(tmp_path) == before
+        assert message.startswith("\nError: ")
+        assert message.count("\nError: ") == 1
+        assert "Traceback" not in message
         assert "\n  File " not in message
         return message
 
@@ -152,6 +157,14 @@ def test_a_wrong_command(command: str, refused: Callable[..., str]) -> None:
     message = refused(*command.split(" ") if "exclude" not in command else [command])
     for part in COMMANDS[command]:
         assert part in message, message
+
+
+def test_more_devices_than_there_are(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    message = refused("trainer=gpu", "trainer.devices=2", "trainer.strategy=ddp")
+    assert "Error: trainer: You requested gpu: [0, 1]" in message
+    assert "your machine only has: [0]" in message
 
 
 def mnist(change: Callable[[Path], object]) -> Callable[[Path], list[str]]:

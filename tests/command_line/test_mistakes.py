@@ -1,9 +1,12 @@
 """A wrong configuration gives one clear message."""
 
+from collections.abc import Callable
+
 import pytest
 from experiments import Compose
 from omegaconf import DictConfig, OmegaConf
 
+from ccnn.command_line import attempt
 from ccnn.command_line.explain import explain
 from ccnn.config import validate
 from ccnn.config.targets import validate_targets
@@ -83,34 +86,45 @@ MISTAKES = {
 }  # fmt: skip
 
 
-def problem(compose: Compose, *overrides: str) -> str | None:
-    """The message a user would get for these overrides."""
-    try:
-        config = compose(*overrides)
-        validate(config)
-        validate_targets(config)
-    except Exception as error:
-        return explain(error)
-    return ""
+@pytest.fixture
+def problem(compose: Compose, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What a user would read for these overrides after `Error: `; nothing if there is nothing wrong."""
+
+    def look(*overrides: str) -> str:
+        def check() -> None:
+            config = compose(*overrides)
+            validate(config)
+            validate_targets(config)
+
+        code = 0
+        try:
+            attempt(check, debug=False)
+        except SystemExit as end:
+            code = int(str(end.code))
+        err = capsys.readouterr().err
+        assert "Traceback" not in err
+        assert code == bool(err)
+        return err.strip().removeprefix("Error: ")
+
+    return look
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_explained(mistake: str, compose: Compose) -> None:
-    message = problem(compose, mistake)
+def test_a_mistake_is_explained(mistake: str, problem: Callable[..., str]) -> None:
+    message = problem(mistake)
     assert message, "the mistake was not found"
     for part in MISTAKES[mistake]:
         assert part in message
     assert message.count("\n") == 0
 
 
-def test_all_mistakes_of_a_config_are_reported_together(compose: Compose) -> None:
-    message = problem(compose, "data.batch_size=0", "convert=7", "trainer.max_epochs=x")
-    assert message is not None
+def test_all_mistakes_of_a_config_are_reported_together(problem: Callable[..., str]) -> None:
+    message = problem("data.batch_size=0", "convert=7", "trainer.max_epochs=x")
     assert message.count("\n") == 2
 
 
-def test_seed_zero_is_a_seed(compose: Compose) -> None:
-    assert problem(compose, "seed=0") == ""
+def test_seed_zero_is_a_seed(problem: Callable[..., str]) -> None:
+    assert problem("seed=0") == ""
 
 
 def test_an_experiment_can_misspell_a_key_too(compose: Compose) -> None:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers", "
 
 @pytest.mark.slow
 def test_a_reader_that_leaves_does_not_stop_a_sweep(tmp_path: Path) -> None:
-    arguments = [*SMALL, "trainer.max_epochs=1", "-m", "seed=0,-1,1", "sweep=s", "callbacks.pictures=null"]
+    arguments = ["-m", *SMALL, "trainer.max_epochs=1", "seed=0,-1,1", "sweep=s", "callbacks.pictures=null"]
     command = [sys.executable, str(ROOT / "train.py"), *arguments]
     with (
         (tmp_path / "err.txt").open("w") as err,

@@ -165,7 +165,7 @@ def test_what_does_not_work_is_refused(overrides: list[str], message: str, run: 
 def test_the_error_of_one_process_is_that_of_the_run(rank: int, nursery: Nursery, tmp_path: Path) -> None:
     wrong = (f"+callbacks.stop.{key}" for key in ("_target_=experiments.RaiseAt", "step=2", "error=UserError"))
     command = nursery.train(tmp_path, *PAIR, *wrong, f"+callbacks.stop.rank={rank}")
-    assert command.code == 1
+    assert command.code in (1, -SIGKILL)  # by Lightning, if the first process is too slow to end by itself
     assert "Traceback" not in command.out + command.err
     assert command.err.count("Error: ") == 1
     assert f"Error: what process {rank} says" in command.err

@@ -29,7 +29,7 @@ def nursery() -> Iterator[Nursery]:
 def folders(folder: Path) -> dict[str, Path]:
     """The runs of the sweep by their seed."""
     found = [path for path in (folder / "outputs/sweeps/s").iterdir() if path.is_dir() and path.name[0] != "."]
-    return {re.findall(r"seed(\d+)", path.name)[0]: path for path in found}
+    return {re.findall(r"seed(-?\d+)", path.name)[0]: path for path in found}
 
 
 def times(run: Path) -> dict[str, int]:
@@ -210,10 +210,11 @@ def test_other_launchers_do_the_same(launcher: str, nursery: Nursery, tmp_path: 
     assert "1 job of the sweep failed" in command.err
     assert re.search(r"seed-1_.*: seed: expected an integer from 0 to 4294967295, got -1", command.err)
     runs = folders(tmp_path)
-    assert [status(runs[seed])["state"] for seed in ("0", "1")] == ["finished", "finished"]
-    known = {seed: times(run) for seed, run in runs.items()}
+    assert [status(runs[seed])["state"] for seed in ("0", "1", "-1")] == ["finished", "finished", "failed"]
+    known = {seed: times(runs[seed]) for seed in ("0", "1")}
     assert nursery.train(tmp_path, *arguments).code == 1
-    assert {seed: times(run) for seed, run in folders(tmp_path).items()} == known
+    assert folders(tmp_path) == runs
+    assert {seed: times(runs[seed]) for seed in ("0", "1")} == known
 
 
 def test_a_killed_worker_is_told_and_the_same_command_goes_on(nursery: Nursery, tmp_path: Path) -> None:

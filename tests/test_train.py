@@ -87,8 +87,9 @@ def test_a_sweep_gives_every_job_its_folder_and_outlives_a_failing_one(tmp_path:
     assert "Traceback" not in result.stderr
     assert "Warning" not in result.stderr
     (sweep,) = (tmp_path / "outputs/sweeps").iterdir()
-    folders = sorted(path for path in sweep.iterdir() if path.is_dir())
+    refused, folders = (sorted(sweep.glob(f"*_seed{seed}_*")) for seed in (-1, 0))
     assert [path.name.split("_seed0_")[0] for path in folders] == ["digits_toy_ccnn-naive", "digits_toy_cnn"]
+    assert [json.loads((path / "status.json").read_text())["state"] for path in refused] == ["failed"] * 2
     ccnn, cnn = (json.loads((folder / "metrics.json").read_text()) for folder in folders)
     assert ccnn["convert"]
     assert not cnn["convert"]

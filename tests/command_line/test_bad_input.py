@@ -390,9 +390,9 @@ def test_a_full_disk(
         "+trainer.limit_val_batches=1", f"logger={logger}", *often, f"hydra.run.dir={disk}/run",
     )  # fmt: skip
     assert "Traceback" not in command.out + command.err
-    if command.code == 0:  # without checkpoints and curves there is room enough
-        assert logger == "none"
-        assert size >= 30
+    if command.code == 0:  # without checkpoints there may be room enough
+        assert size >= {"none": 30, "csv": 60}[logger]
+        assert (disk / "run/metrics.json").exists()
         return
     assert command.code == 1
     assert command.err.count("Error: ") == 1

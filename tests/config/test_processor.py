@@ -53,6 +53,6 @@ def test_a_run_writes_down_what_it_took(
     flag: str, precision: str, cpuinfo: Path, run: Run, tmp_path: Path
 ) -> None:
     cpuinfo.write_text(BOTH.format(flag, flag), encoding="utf-8")
-    run("trainer=cpu", "trainer.max_epochs=1", folder="it")
+    run("trainer.precision=${cpu_precision:}", "trainer.max_epochs=1", folder="it")
     written = OmegaConf.load(tmp_path / "it/config.yaml")
     assert OmegaConf.to_container(written)["trainer"]["precision"] == precision  # type: ignore[index,call-overload]

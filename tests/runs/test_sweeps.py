@@ -145,7 +145,7 @@ def test_jobs_that_a_signal_kept_from_starting_are_told(launcher: str, nursery: 
     command.signal(SIGTERM)
     assert command.wait(60).code == 128 + SIGTERM, command.err
     assert "Traceback" not in command.out + command.err
-    assert "To go on: python train.py resume=" in command.err
+    assert "To go on: the same command again" in command.err
     assert "1 job of the sweep: interrupted." in command.err
     assert "2 jobs of the sweep: not started." in command.err
     assert states(tmp_path) == ["interrupted"]

@@ -163,12 +163,14 @@ class Classifier(pl.LightningModule):
         checkpoint["processes"] = self.trainer.world_size
         checkpoint["metrics_csv"] = written(self.trainer.loggers)
         if self._sums is not None and self.trainer.training:
-            checkpoint["sums"] = self._sums.cpu()
+            # A row for each process: the checkpoint is written by the first alone.
+            checkpoint["sums"] = self.all_gather(self._sums).reshape(-1, 3).cpu()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Goes on from there."""
         self._seconds_before = checkpoint.get("training_seconds", 0.0)
-        self._restored = {"sums": checkpoint["sums"]} if "sums" in checkpoint else {}
+        sums = checkpoint.get("sums")
+        self._restored = {} if sums is None else {"sums": sums.reshape(-1, 3)[self.trainer.global_rank]}
 
     def on_validation_epoch_start(self) -> None:
         """Forgets the validation before."""

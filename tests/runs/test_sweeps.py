@@ -228,9 +228,12 @@ def test_a_killed_worker_is_told_and_the_same_command_goes_on(nursery: Nursery, 
     assert re.search(
         "  digits_toy_cnn_seed0_.*: was killed", command.err[command.err.index("of the sweep failed") :]
     )
-    for _ in range(2):
-        again = nursery.train(tmp_path, *arguments)
-    assert "was killed twice" in again.err
+    said = ""
+    for _ in range(6):  # joblib takes the other worker along, so that its job may need another try
+        said += nursery.train(tmp_path, *arguments).err
+        if "was killed twice" in said and "finished" in states(tmp_path):
+            break
+    assert "was killed twice" in said
     assert states(tmp_path) == ["finished", "interrupted"]
 
 

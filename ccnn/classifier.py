@@ -164,7 +164,8 @@ class Classifier(pl.LightningModule):
         checkpoint["metrics_csv"] = written(self.trainer.loggers)
         if self._sums is not None and self.trainer.training:
             # A row for each process: the checkpoint is written by the first alone.
-            checkpoint["sums"] = self.all_gather(self._sums).reshape(-1, 3).cpu()
+            sums: Any = self.all_gather(self._sums)
+            checkpoint["sums"] = sums.reshape(-1, 3).cpu()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Goes on from there."""

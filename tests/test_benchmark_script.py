@@ -150,7 +150,8 @@ def test_the_peak_is_that_of_the_faster_memory_format() -> None:
         assert rate * 1e9 * milliseconds / 1e3 == pytest.approx(work)  # type: ignore[operator]
         rates[settings].append(rate * 1e9)  # type: ignore[operator]
     assert {settings: len(found) for settings, found in rates.items()} == {"float32": 2, "recommended": 2}
-    assert peak == {settings: max(found) for settings, found in rates.items()} | {"compiled": peak["recommended"]}
+    best = {settings: max(found) for settings, found in rates.items()}
+    assert peak == pytest.approx(best | {"compiled": best["recommended"]})
 
 
 def test_compiling_is_told_with_the_steps_after_which_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:

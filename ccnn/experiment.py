@@ -32,10 +32,11 @@ from ccnn.config import validate
 from ccnn.config.hyperparameters import flatten, shown
 from ccnn.config.targets import validate_targets
 from ccnn.errors import UserError
+from ccnn.files import write_json
 from ccnn.result_table import heading, shorter, table
 from ccnn.runs.checkpoints import read_checkpoint, remove_damaged
 from ccnn.runs.curves import go_on
-from ccnn.runs.folder import begin, clear, other_environment, write_json
+from ccnn.runs.folder import begin, clear, other_environment
 from ccnn.runs.interruption import Interrupted, Interruption
 from ccnn.runs.resuming import Start, find_start
 from ccnn.runs.status import FAILED, FINISHED, INTERRUPTED, heartbeat, write_status

@@ -16,10 +16,10 @@ from ccnn.command_line.arguments import Parser
 from ccnn.command_line.evaluate import job
 from ccnn.config import validate
 from ccnn.errors import UserError
+from ccnn.files import write_text
 from ccnn.report import conversions
 from ccnn.report.compute import set_beside
 from ccnn.report.folders import gather
-from ccnn.runs.folder import write_text
 
 DEFAULTS = {"sampling": "naive,lattice,three_quarters,complete", "sampling.border": "zeros,replicate"}
 

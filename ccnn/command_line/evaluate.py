@@ -8,11 +8,12 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 import ccnn.config.run_name  # registers the resolver that conf/config.yaml needs  # noqa: F401
 from ccnn.command_line.explain import CONF
 from ccnn.errors import UserError
+from ccnn.runs.trust import refuse_foreign_targets
 
 HELP = """\
 Scores a network whose weights are given, as it is and converted to a checkered CNN, without any training (the
@@ -122,10 +123,15 @@ def _of_run(run: Path, overrides: Sequence[str]) -> DictConfig:
         raise UserError(f"run: {run}: {what}; expected one such as those in outputs/runs.")
     asked = [override for override in overrides if override.startswith("evaluation.")]
     changes = [override for override in overrides if override not in asked]
+    saved = _compose(run.resolve(), [])
     for override in changes:
-        if not override.startswith(_OF_A_RUN):
-            key = override.partition("=")[0]
+        key, _, value = override.lstrip("+").partition("=")
+        if not key.startswith(_OF_A_RUN) and (
+            not key.endswith("._target_") or OmegaConf.select(saved, key) != value
+        ):
             raise UserError(f"{key}: cannot be changed, run={run} brings its own; leave {override} out.")
+    named = OmegaConf.from_dotlist([change.lstrip("+") for change in changes if "._target_=" in change])
+    refuse_foreign_targets("run", OmegaConf.masked_copy(saved, ["data", "model", "sampling"]), named)
     defaults, config = _compose(CONF, asked), _compose(run.resolve(), changes)
     with open_dict(config):
         config.evaluation = defaults.evaluation

@@ -17,7 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ccnn.command_line.explain import explain
 from ccnn.errors import UserError
-from ccnn.runs.folder import discard, write_text
+from ccnn.files import write_text
+from ccnn.runs.folder import discard
 from ccnn.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, read_status, write_status
 
 _LOG = "jobs.log"

@@ -14,9 +14,9 @@ from ccnn.errors import UserError
 from ccnn.evaluation.networks import Network
 from ccnn.evaluation.proportions import paired_gain, wilson
 from ccnn.evaluation.scoring import Score
+from ccnn.files import write_json, write_text
 from ccnn.report.published import IMAGENET
 from ccnn.result_table import shorter
-from ccnn.runs.folder import write_json, write_text
 
 RESULT = "evaluation.json"
 """The file that is written last: a folder that has it holds a whole evaluation."""

@@ -1,10 +1,10 @@
 """Writes the report's files, each of which is either complete or not there."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ccnn.errors import UserError
+from ccnn.files import write_bytes
 from ccnn.report import render, spreadsheets
 from ccnn.report.compute_plot import error_vs_training_compute
 from ccnn.report.curves import learning_curves
@@ -68,18 +68,8 @@ def write_files(folder: Path, contents: Mapping[str, bytes | None]) -> tuple[lis
                 (folder / name).unlink(missing_ok=True)  # it would contradict the tables
                 absent.append(folder / name)
             else:
-                _replace(folder / name, content)
+                write_bytes(folder / name, content)
                 written.append(folder / name)
     except OSError as error:
         raise UserError(f"--output: {error.filename or folder} cannot be written: {error.strerror}.") from error
     return written, absent
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes a file beside its place and moves it there, so that nobody ever reads half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 
 from ccnn.errors import UserError
-from ccnn.runs.folder import replace
+from ccnn.files import replace
 
 LAST, BEFORE_LAST = "last.ckpt", "before_last.ckpt"
 

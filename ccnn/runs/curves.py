@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from ccnn.runs.folder import write_text
+from ccnn.files import write_text
 
 
 def flush(loggers: list[Logger]) -> None:

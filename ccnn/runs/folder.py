@@ -1,11 +1,10 @@
 """The files in a run's folder that say what was run and what came of it."""
 
 import json
-import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ccnn.errors import UserError
+from ccnn.files import write_json, write_text
 from ccnn.runs.lock import LOCK
 
 _WRITTEN = ("checkpoints", "conversions", "events.out.tfevents.*", "metrics.csv", "metrics.json", "hparams.yaml",
@@ -85,37 +85,6 @@ def discard(folder: Path) -> None:
         for path in folder.iterdir():
             path.unlink()
         folder.rmdir()
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a JSON file, as `write_text` does."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file that is either complete or as it was before, whatever happens meanwhile."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def replace(temporary: Path, path: Path) -> None:
-    """Puts a file in another's place, in such a way that a power cut does not take that back."""
-    os.replace(temporary, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    except OSError:
-        pass  # some file systems do not know this for folders
-    finally:
-        os.close(folder)
 
 
 def other_environment(folder: Path) -> str:

@@ -101,7 +101,7 @@ def _find(config: DictConfig, folder: Path, overrides: Sequence[str], sweep: boo
     if config.resume not in (None, "auto"):
         folder = Path(config.resume).expanduser().absolute()
         saved = _saved(folder)
-        refuse_foreign_targets(saved, config)
+        refuse_foreign_targets("resume", saved, config)
         _same(saved, config, folder, [override.lstrip("+~").partition("=")[0] for override in overrides])
         typed = {override.lstrip("+").partition("=")[0] for override in overrides}
         for key in _PLACE:

@@ -12,12 +12,13 @@ from ccnn.errors import UserError
 _TRUSTED = ("ccnn.", "torch.nn.", "torch.optim.", "torchvision.", "timm.", "pytorch_lightning.", "lightning.")
 
 
-def refuse_foreign_targets(saved: DictConfig, config: DictConfig) -> None:
+def refuse_foreign_targets(word: str, saved: DictConfig, config: DictConfig) -> None:
     """Refuses a saved configuration that names anything to call but networks and their training.
 
     Args:
+        word: of the command line that names the run: `resume` or `run`.
         saved: read from a run's folder.
-        config: composed from conf/ and the command line; what it names is the user's own choice.
+        config: from conf/ and the command line; what it names is the user's own choice.
 
     Raises:
         UserError: one line for each such key; nothing was imported for it.
@@ -27,7 +28,7 @@ def refuse_foreign_targets(saved: DictConfig, config: DictConfig) -> None:
         target = str(node["_target_"])
         if OmegaConf.select(config, f"{key}._target_") != target and not _trusted(target):
             problems.append(
-                f"resume: {key}._target_ is {target!r} in the run's config.yaml, which is not called unasked. If "
+                f"{word}: {key}._target_ is {target!r} in the run's config.yaml, which is not called unasked. If "
                 f"you trust it, add ++{key}._target_={target}"
             )
     if problems:

@@ -393,6 +393,10 @@ def test_a_full_disk(
     if command.code == 0:  # without checkpoints there may be room enough
         assert size >= {"none": 30, "csv": 60}[logger]
         assert (disk / "run/metrics.json").exists()
+        if logger == "csv":  # and every step is there
+            lines = (disk / "run/metrics.csv").read_text().splitlines()
+            steps = {line.split(",")[lines[0].split(",").index("step")] for line in lines[1:]}
+            assert {str(step) for step in range(40 * 9)} <= steps
         return
     assert command.code == 1
     assert command.err.count("Error: ") == 1

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from experiments import Compose, Run
+from omegaconf import OmegaConf
 
 from ccnn.command_line.evaluate import job
 from ccnn.config import validate
@@ -104,3 +105,18 @@ def test_a_run_that_cannot_be_used_is_explained(run: Run, tmp_path: Path) -> Non
     refused("has no config.yaml, so it is no run")
     with pytest.raises(UserError, match="there is no such folder"):
         job([f"run={tmp_path / 'nowhere'}"])
+
+
+@pytest.mark.parametrize("group", ["model", "data"])
+def test_what_a_foreign_run_names_is_called_only_if_named_again(group: str, run: Run, tmp_path: Path) -> None:
+    run("callbacks.pictures=null")
+    config = OmegaConf.load(tmp_path / "run/config.yaml")
+    OmegaConf.update(config, f"{group}._target_", "os.mkdir")
+    OmegaConf.save(config, tmp_path / "run/config.yaml")
+    words = (f"run={tmp_path / 'run'}", f"output={tmp_path / 'out'}")
+    told = rf"^run: {group}\._target_ is 'os.mkdir' in .* add \+\+{group}\._target_=os.mkdir$"
+    with pytest.raises(UserError, match=told):
+        evaluate_run(*words)
+    with pytest.raises(UserError, match=rf"{group}\.\w+: os\.mkdir takes no such argument"):
+        evaluate_run(*words, f"++{group}._target_=os.mkdir")
+    assert not (tmp_path / "out").exists()

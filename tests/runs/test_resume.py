@@ -18,7 +18,7 @@ from experiments import SMALL, Compose, Run, signal_at
 from run_results import assert_same_run, metrics, rows, same, state, status
 
 from ccnn.errors import UserError
-from ccnn.runs.folder import write_text
+from ccnn.files import write_text
 from ccnn.runs.interruption import Interrupted
 from ccnn.runs.lock import LOCK
 from ccnn.runs.status import heartbeat, read_status, write_status

@@ -12,6 +12,7 @@ from datetime import date
 from importlib import import_module
 from math import inf
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ccnn.command_line.arguments import Parser, choice
@@ -67,6 +68,10 @@ def main() -> None:
     """Reads the command line, measures, writes."""
     parser = _argument_parser()
     arguments = parser.parse_args()
+
+    # Empty, or compiling would take as long as reading what an earlier program has compiled.
+    compiled = TemporaryDirectory()
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = compiled.name
 
     # After the command line is known to be right: these take seconds.
     import torch

@@ -106,7 +106,7 @@ def test_ratios_are_against_the_arithmetic(monkeypatch: pytest.MonkeyPatch) -> N
     that naive's 40 would take there.
     """
     times = {"plain": 1.0, "naive": 3.0, "lattice": 3.3, "5-D": 6.0, "5-D, literal": 7.5}
-    peak: Any = {"float32": 20.0, "recommended": 100.0}
+    peak: Any = {"float32": 20.0, "recommended": 100.0, "compiled": 100.0}
     monkeypatch.setattr(speed, "peaks", lambda options: (peak, Table("speed_peak", "", ("a",), [])))
 
     def measured(network: str, entries: list[Entry], options: Options) -> dict[Entry, networks.Measured]:
@@ -142,11 +142,30 @@ def test_ratios_are_against_the_arithmetic(monkeypatch: pytest.MonkeyPatch) -> N
     assert shares["recommended", "naive"] == pytest.approx(100 * 40 / 150)
 
 
+def test_a_network_that_is_faster_than_the_convolutions_is_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(network: str, entries: list[Entry], options: Options) -> dict[Entry, networks.Measured]:
+        return {
+            entry: networks.Measured(Timing((3.0, 2.0, 4.0) if entry.form == "naive" else (9.0,) * 3), 100, 90)
+            for entry in entries
+        }
+
+    peak: Any = dict.fromkeys(("float32", "recommended", "compiled"), 20.0)
+    monkeypatch.setattr(speed, "peaks", lambda options: (peak, Table("speed_peak", "", ("a",), [])))
+    monkeypatch.setattr(speed, "measure", measured)
+    result = speed.run(Options(networks=["squeezenet1_1"], say=lambda text: None))
+    shares = {row[3]: row[10] for row in result.tables[1].rows}
+    # 45 a second in naive's fastest round, 30 in the median.
+    assert shares["naive"] == pytest.approx(100 * 30 / 45)
+    assert shares["plain"] == pytest.approx(100 * 10 / 45)
+    at_most = [bar.at_most for bar in result.bars if bar.promise.startswith("5-D in")]
+    assert at_most == pytest.approx([9 * 45 / 90] * 2)
+
+
 def test_the_peak_is_that_of_the_faster_memory_format() -> None:
     peak, table = roofline.peaks(TINY)
     work = 2 * ccnn.multiply_adds(nn.Conv2d(16, 16, 3, padding=1), (16, 8, 8))
     rates: dict[Any, list[float]] = {"float32": [], "recommended": []}
-    for settings, _, milliseconds, _, _, rate in table.rows:
+    for settings, _, _, _, milliseconds, _, _, rate in table.rows:
         assert rate * 1e9 * milliseconds / 1e3 == pytest.approx(work)  # type: ignore[operator]
         rates[settings].append(rate * 1e9)  # type: ignore[operator]
     assert {settings: len(found) for settings, found in rates.items()} == {"float32": 2, "recommended": 2}

@@ -277,16 +277,16 @@ def test_quick_measures_everything_and_writes_it(tmp_path: Path) -> None:
 
 def test_the_profile_counts_each_convolution() -> None:
     (table,) = profile.run(Options(quick=True, networks=["resnet18"], say=lambda text: None)).tables
-    rows = {(row[0], row[1]): row for row in table.rows}
+    rows = {(row[1], row[2]): row for row in table.rows}
     # The network has 20 convolutions; the three strided ones of 3×3 run once per position.
     for part in ("forward", "backward"):
-        assert rows["plain", f"convolution, {part}"][4] == 20
-        assert rows["naive", f"convolution, {part}"][4] == 23
+        assert rows["plain", f"convolution, {part}"][5] == 20
+        assert rows["naive", f"convolution, {part}"][5] == 23
     # 20 norms and 17 ReLUs, forward and backward.
-    assert rows["plain", "batch norm"][4] == 40
-    assert rows["plain", "ReLU"][4] == 34
+    assert rows["plain", "batch norm"][5] == 40
+    assert rows["plain", "ReLU"][5] == 34
     # Each of the three levels joins the two positions of a 3×3 convolution and those of a 1×1.
-    moved = [rows[form, "copies and padding"][4] for form in ("plain", "naive")]
+    moved = [rows[form, "copies and padding"][5] for form in ("plain", "naive")]
     assert moved[1] >= moved[0] + 6  # type: ignore[operator]
     for form in ("plain", "naive", "lattice"):
-        assert sum(row[3] for row in table.rows if row[0] == form) == pytest.approx(100)  # type: ignore[misc]
+        assert sum(row[4] for row in table.rows if row[1] == form) == pytest.approx(100)  # type: ignore[misc]

@@ -24,5 +24,5 @@ STUDIED = ("toy", "resnet18_narrow")
 
 NAMES = (*SMALL, *dict.fromkeys((*LARGE, *TABLE3)), *STUDIED)
 
-PROFILED = "resnet18"
-"""The network whose training is profiled."""
+PROFILED = ("resnet18", "resnet50_tiny", "densenet_bc40")
+"""The networks whose training is profiled."""

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from itertools import product
 from typing import NamedTuple
 
 from torch._C._autograd import DeviceType
@@ -50,33 +51,33 @@ _PARTS = {
 """PyTorch's names of the operations, each after `aten::`."""
 
 TEXT = (
-    f"Training steps of {PROFILED} on 32×32 images in float32, by PyTorch's profiler, which costs some time of "
+    "Training steps on 32×32 images in float32, by PyTorch's profiler, which costs some time of "
     "its own: the shares tell, not the sum. Times and calls are those of one step, the mean of several. What "
     "multisampling adds to a network beyond its arithmetic is in *copies and padding*."
 )
 
-COLUMNS = ("form", "part", "time, ms", "share, %", "calls")
+COLUMNS = ("network", "form", "part", "time, ms", "share, %", "calls")
 
 
 def run(options: Options) -> Result:
-    """Profiles the plain and the converted network."""
+    """Profiles plain and converted networks."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler talks on the error output
     task = Task(2 if options.quick else 32, CIFAR, training=True)
     steps = 2 if options.quick else 5
     rows: list[tuple[Cell, ...]] = []
-    for form in ("plain", "naive", "lattice"):
-        if PROFILED not in options.networks:
-            break
-        options.say(f"{PROFILED}: {form}")
-        workload = Workload(prepared(FORMS[form](build(PROFILED), CIFAR), task, options.device), task)
+    for network, form in product(PROFILED, ("plain", "naive", "lattice")):
+        if network not in options.networks:
+            continue
+        options.say(f"{network}: {form}")
+        workload = Workload(prepared(FORMS[form](build(network), CIFAR), task, options.device), task)
         times, calls = _parts(workload, steps)
         total = sum(times.values())
         rows += [
-            (form, part, times[part] / steps / 1e3, 100 * times[part] / total, calls[part] // steps)
+            (network, form, part, times[part] / steps / 1e3, 100 * times[part] / total, calls[part] // steps)
             for part in times
         ]
     table = Table("profile", f"Batches of {task.batch}, {steps} steps.", COLUMNS, rows)
-    return Result("profile", f"Where the time goes: training {PROFILED}", TEXT, [table], [])
+    return Result("profile", "Where the time goes in training", TEXT, [table], [])
 
 
 def _parts(workload: Workload, steps: int) -> tuple[Counter[str], Counter[str]]:

@@ -1,7 +1,7 @@
 # make train     set up and run the main job on the embedded data; make train ARGS="model=resnet50 convert=true"
 # make test      set up and run the tests
 # make figures   set up and make every picture of docs/figures again, from data inside scikit-learn
-# make bench     set up and measure speed and memory (about 25 minutes), into docs/performance.md;
+# make bench     set up and measure speed and memory (about 40 minutes), into docs/performance.md;
 #                make bench BENCH="--quick --output outputs/benchmark" tries it out
 # make quick     set up and run the paper's sweeps in small, with their reports (about five minutes);
 #                make quick QUICK=seed=0 takes half of that

@@ -45,19 +45,21 @@ How the layers are arranged, and what was tried instead:
 - Runs of submaps come from one split of the batch, and outputs are cut by padding with negative numbers:
   slicing's backward fills a map of zeros per slice, and forgets channels_last, which made poolings two to three
   times as slow.
-- Tried without gain: depthwise convolutions whose windows are moved by padding instead of a copy (1.3 to 1.4 times
-  equal work in float32 and 2.0 in bf16, either way); cutting by slices where nothing needs gradients; compiling
-  with `freezing` gains in inference (ResNet-18 1.14 times as fast as uncompiled, DenseNet-BC-40 1.39, where plain
-  compiling gains 1.10 and 1.05), but its weights are constants then, so nothing here uses it.
+- Tried without gain: depthwise convolutions whose windows are moved by padding instead of a copy (forward takes
+  1.3 to 1.4 times equal work in float32 and 2.0 in bf16, either way); cutting by slices where nothing needs
+  gradients; compiling with `freezing` gains in inference (ResNet-18 1.14 times as fast as uncompiled,
+  DenseNet-BC-40 1.39, where plain compiling gains 1.10 and 1.05), but its weights are constants then, so nothing
+  here uses it.
 
 The numbers in this list were tried by hand, on this machine, in November 2026, and are not part of the suites.
 
 What is missed, and why; what is *beyond the machine* is marked as that in the first table.
 
 - Time against 5-D: both spend most of it in the same convolutions. Naive saves those whose results 5-D throws
-  away (none in DenseNet and VGG, 1 % of the multiply-adds in SqueezeNet, an eighth in ResNet-18, a sixth in
-  ResNet-50), and copies. Bf16 computes convolutions twice as fast as float32 here, and moves half the bytes: 3
-  times needs half as much again from the rest.
+  away, and copies. In inference they are an eighth of the multiply-adds in ResNet-18, a sixth in ResNet-50, 1 %
+  in SqueezeNet, none in DenseNet and VGG; in training, where 5-D at its leanest has no backward for them, a
+  twentieth in both ResNets. Bf16 computes convolutions twice as fast as float32 here, and moves half the bytes:
+  3 times needs half as much again from the rest.
 - Time per multiply-add against the CNN: a CCNN calls each layer on more images, which helps where the CNN's
   calls are too small to be efficient. DenseNet's are inefficient because its layers are narrow, 12 and 48
   channels, on any number of images. What multisampling itself adds is *copies and padding* in the profile.
@@ -67,9 +69,9 @@ What is missed, and why; what is *beyond the machine* is marked as that in the f
 - Layers by themselves: 1×1 convolutions in training with bf16, whose slices have a backward that fills maps with
   zeros; depthwise convolutions, which do few multiply-adds for each number that the shifted copy moves;
   poolings, which spend as much on allocating and joining their outputs as on computing them; 3×3 convolutions of
-  a lattice, which copy the submaps of a position together. They hardly matter to a network: lattice costs what
-  naive does, and copies and padding are 1 to 3 % of a training step (the profile below). Networks of depthwise
-  convolutions are the exception.
+  a lattice, which copy the submaps of a position together, and, by a hair, the first one of naive in float32.
+  They hardly matter to a network: lattice costs what naive does, and copies and padding are 1 to 3 % of a
+  training step (the profile below). Networks of depthwise convolutions are the exception.
 """
 
 
@@ -77,10 +79,6 @@ def main() -> None:
     """Reads the command line, measures, writes."""
     parser = _argument_parser()
     arguments = parser.parse_args()
-
-    # Empty, or compiling would take as long as reading what an earlier program has compiled.
-    compiled = TemporaryDirectory()
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = compiled.name
 
     # After the command line is known to be right: these take seconds.
     import torch
@@ -282,7 +280,10 @@ def _free_memory(device: str) -> int | None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    with TemporaryDirectory() as compiled:
+        # Empty, or compiling would take as long as reading what an earlier program has compiled.
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = compiled
+        try:
+            main()
+        except KeyboardInterrupt:
+            sys.exit(130)

@@ -27,7 +27,7 @@ from ccnn.samplers import Sampling
 
 CLASSES, RESIZE, CROP = 7, 54, 48
 SMALL = ("data=imagenet", f"data.num_classes={CLASSES}", f"data.resize={RESIZE}", f"data.crop={CROP}",
-         "data.num_workers=0", "data.eval_batch_size=4", "model=torchvision")  # fmt: skip
+         "data.num_workers=0", "data.eval_batch_size=4", "model=torchvision", "model.name=resnet50")  # fmt: skip
 PREPARE = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.transforms(crop_size=CROP, resize_size=RESIZE)
 
 

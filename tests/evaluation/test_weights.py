@@ -102,8 +102,8 @@ def test_a_run_that_cannot_be_used_is_explained(run: Run, tmp_path: Path) -> Non
     refused("model: cannot be changed, run=.* brings its own; leave model=toy out", "model=toy")
     refused("seed: cannot be changed", "seed=3")
     (folder / "config.yaml").unlink()
-    refused("has no config.yaml, so it is no run")
-    with pytest.raises(UserError, match="there is no such folder"):
+    refused("is no folder of a run, it has no config.yaml")
+    with pytest.raises(UserError, match="nowhere is no folder; expected one"):
         job([f"run={tmp_path / 'nowhere'}"])
 
 

@@ -10,6 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ccnn.command_line import attempt, attempt_job, left_out
+from ccnn.command_line.words import in_order
 from ccnn.config import validate
 
 
@@ -44,6 +45,12 @@ def job(config: DictConfig) -> float | None:
     return attempt_job(experiment, folder, config)
 
 
+def main() -> None:
+    """Does what the command line says."""
+    sys.argv[1:] = in_order(sys.argv[1:])
+    job()
+
+
 def print_help() -> None:
     """Prints what Hydra would, without its composing the configuration and listing what our page does not show."""
     page = OmegaConf.load(Path(__file__).parent / "conf/hydra/help/ccnn.yaml")
@@ -55,4 +62,4 @@ if __name__ == "__main__":
         print_help()
         sys.exit()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra leaves its errors to us
-    attempt(job, debug="debug=true" in sys.argv)
+    attempt(main, debug="debug=true" in sys.argv)

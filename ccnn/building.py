@@ -41,6 +41,11 @@ def build(config: DictConfig, key: str, **arguments: Any) -> Any:
             raise cause from None
         if isinstance(cause, ValueError) and str(cause).startswith(f"{key}."):
             raise UserError(str(cause)) from error
+        if "No supported gpu backend found" in str(cause):
+            raise UserError(
+                "trainer.accelerator: expected a GPU, torch finds none here; leave trainer=gpu out, or take "
+                "trainer=cpu."
+            ) from error
         where = config._get_full_key(key)
         raise UserError(f"{where}: {cause or error} (debug=true shows where)") from error
 
@@ -114,7 +119,7 @@ def check_network(model: nn.Module, input_size: InputSize, config: DictConfig) -
     except Exception as error:
         raise UserError(
             f"model: {model_name(config)} does not run on the images of data={config.data.name}, {images} pixels: "
-            f"{gist(error)}. Choose another model or other data."
+            f"{gist(error).rstrip('.!')}. Choose another model or other data."
         ) from error
     classes = config.data.num_classes
     if [tuple(score.shape[1:]) for score in scores] != [(classes,)]:

@@ -221,11 +221,15 @@ class Classifier(pl.LightningModule):
         if self.trainer.strategy.reduce_boolean_decision(good, all=True):
             return
         paths = [c.last_model_path or c.best_model_path for c in self._checkpoints()]
-        last = next((path for path in paths if path and Path(path).exists()), "none: there was no epoch")
-        raise UserError(
+        last = next((path for path in paths if path and Path(path).exists()), None)
+        precision = "" if str(self.trainer.precision).startswith("32") else ", or try trainer.precision=32-true"
+        error = UserError(
             f"Training diverged: {what}, in epoch {self.current_epoch + 1}. Lower the learning rate "
-            f"(optimizer.lr=…), or try trainer.precision=32-true. The last good checkpoint is {last}."
+            f"(optimizer.lr=…){precision}. "
+            + (f"The last good checkpoint is {last}." if last else "There is no good checkpoint yet.")
         )
+        error.told = not self.trainer.is_global_zero  # type: ignore[attr-defined]  # the first process tells it
+        raise error
 
     def _checkpoints(self) -> list[ModelCheckpoint]:
         """The callbacks that save, the one that saves every epoch first."""

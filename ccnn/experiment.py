@@ -32,8 +32,8 @@ from ccnn.config import validate
 from ccnn.config.hyperparameters import flatten, shown
 from ccnn.config.targets import validate_targets
 from ccnn.errors import UserError
-from ccnn.files import write_json
-from ccnn.result_table import heading, shorter, table
+from ccnn.files import shorter, write_json
+from ccnn.result_table import heading, table
 from ccnn.runs.checkpoints import read_checkpoint, remove_damaged
 from ccnn.runs.curves import go_on
 from ccnn.runs.folder import begin, clear, other_environment
@@ -128,7 +128,7 @@ def _run(start: Start, overrides: Sequence[str], sweep: bool) -> dict[str, Any]:
         if trainer.is_global_zero:
             _begin(start, overrides, conversion)
             go_on(trainer.loggers, progress.curves)
-        console.print(heading(model_name(config), config, trainer), highlight=False)
+        console.print(heading(model_name(config), config, trainer), highlight=False, soft_wrap=True)
         if conversion:
             console.print(conversion, highlight=False, markup=False)
         elif any(override.startswith("sampling") for override in overrides):

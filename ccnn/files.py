@@ -1,4 +1,4 @@
-"""Files that are either complete or as they were before, whatever happens meanwhile."""
+"""Writes files that are either complete or as they were before, whatever happens meanwhile."""
 
 import json
 import os
@@ -54,3 +54,8 @@ def replace(temporary: Path, path: Path) -> None:
         pass  # some file systems do not know this for folders
     finally:
         os.close(folder)
+
+
+def shorter(folder: Path) -> Path:
+    """Returns the folder as one would type it from here."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

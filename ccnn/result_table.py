@@ -1,7 +1,6 @@
 """What a run prints about itself before and after its training."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -57,8 +56,3 @@ def table(metrics: Mapping[str, Any]) -> Table:
 def epochs(count: int) -> str:
     """Returns the number with its noun."""
     return "1 epoch" if count == 1 else f"{count} epochs"
-
-
-def shorter(folder: Path) -> Path:
-    """Returns the folder as one would type it from here."""
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

@@ -59,7 +59,9 @@ class SubprocessLauncher(Launcher):
                 os.kill(process.pid, signal_number)
 
         with _handled_by(forward):
+            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until each process knows what to do with them
             process.start()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             sender.close()
             try:
                 result: JobReturn | None = receiver.recv()
@@ -76,7 +78,9 @@ class SubprocessLauncher(Launcher):
 
         os.setpgid(0, 0)  # Ctrl-C goes to the first process, which hands it on, once
         for number in _SIGNALS:
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         attempt(lambda: sender.send(self._result(config)), debug=config.get("debug") is True)
 
     def _result(self, config: DictConfig) -> JobReturn:

@@ -14,7 +14,7 @@ import ccnn
 import ccnn.config.run_name  # registers the resolver that conf/config.yaml needs
 from ccnn.building import build
 from ccnn.command_line.arguments import Parser
-from ccnn.command_line.explain import CONF
+from ccnn.config import CONF
 from ccnn.report.published import BASELINES, IMAGENET, IMAGENET_NAMES, INFERENCE, TABLES
 from ccnn.report.published import NAMES as MODELS
 

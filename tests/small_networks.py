@@ -1,6 +1,9 @@
 """Every choice of conf/model/, as small as its keys allow."""
 
-from ccnn.command_line.explain import CONF
+from ccnn.config import CONF
+
+NAMED = {"torchvision": ["model.name=resnet50"], "timm": ["model.name=resnet18d"]}
+"""What the models that need a name are tested with."""
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 

@@ -12,8 +12,7 @@ import torchvision
 from image_folders import write_images
 
 from ccnn.command_line.evaluate import HELP, job
-from ccnn.command_line.explain import CONF
-from ccnn.config import validate
+from ccnn.config import CONF, validate
 from ccnn.errors import UserError
 
 SCRIPT = CONF.parent / "scripts/evaluate.py"
@@ -81,11 +80,11 @@ def test_help_needs_no_torch_and_names_every_short_word(tmp_path: Path) -> None:
         (["model=resnet5"], "model: there is no choice 'resnet5'"),
         (["sampling=latice"], "evaluation.samplings: there is no choice 'latice'; did you mean 'lattice'"),
         (["batch_size=0"], "data.eval_batch_size: expected an integer ≥ 1"),
-        (["run=nowhere"], "run: nowhere: there is no such folder"),
+        (["run=nowhere"], "run: nowhere is no folder; expected one such as those in outputs/runs"),
         ([], "Usage"),
         (["data=digits"], "model.weights: toy would be scored with random weights"),
         (
-            ["model=torchvision", "model.weights=no.pth", "data=imagenet"],
+            ["model=torchvision", "model.name=resnet50", "model.weights=no.pth", "data=imagenet"],
             "model.weights: there is no file 'no.pth'",
         ),
     ],

@@ -152,7 +152,7 @@ def test_a_run_never_overwrites_another(run: Run, tmp_path: Path) -> None:
     [
         (["data=cifar10", "data.root=/nowhere", "data.download=false"], "/nowhere.*data=digits needs no download"),
         (["data.channels=3"], "data.mean"),
-        (["trainer=gpu"], "trainer: .*gpu"),
+        (["trainer=gpu"], "trainer.accelerator: expected a GPU"),
         (["model.dropout=2"], "model: .*2"),
         (["data.batch_size=100000"], "data.batch_size"),
         (["output_dir=/elsewhere"], "output_dir: .*hydra.run.dir"),

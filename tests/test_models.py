@@ -6,12 +6,12 @@ import pytest
 import torch
 import torchvision
 from experiments import Compose
-from small_networks import MODELS
+from small_networks import MODELS, NAMED
 from torch import nn
 
 import ccnn
 from ccnn.building import build
-from ccnn.command_line.explain import CONF
+from ccnn.config import CONF
 from ccnn.models import VGG, DenseNet, WideResNet, resnet
 
 DATA = sorted(path.stem for path in (CONF / "data").glob("[!_]*.yaml"))
@@ -181,7 +181,7 @@ def test_unknown_depths_are_refused() -> None:
 
 
 def composed(name: str, data: str, compose: Compose) -> tuple[nn.Module, tuple[int, int, int], int]:
-    config = compose(f"model={name}", f"data={data}")
+    config = compose(f"model={name}", f"data={data}", *NAMED.get(name, ()))
     size = (config.data.channels, config.data.image_size, config.data.image_size)
     return build(config, "model").eval(), size, config.data.num_classes
 

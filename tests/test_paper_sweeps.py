@@ -8,8 +8,7 @@ import pytest
 from experiments import Compose
 from omegaconf import DictConfig, OmegaConf
 
-from ccnn.command_line.explain import CONF
-from ccnn.config import validate
+from ccnn.config import CONF, validate
 from ccnn.report.published import TABLES, Column
 
 SWEEPS = sorted(path.stem for path in (CONF / "experiment").glob("table*.yaml"))
@@ -60,7 +59,8 @@ def test_a_sweep_has_the_published_cells_and_no_other(name: str) -> None:
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_each_sweep_has_a_folder_of_its_own_and_a_report(name: str, compose: Compose) -> None:
-    config = compose(f"experiment={name}")
+    named = ["model.name=resnet152"] if name.startswith(("table2", "table3")) else []  # an axis of theirs
+    config = compose(f"experiment={name}", *named)
     validate(config)
     assert config.sweep == name
     text = (CONF / f"experiment/{name}.yaml").read_text()
@@ -70,7 +70,7 @@ def test_each_sweep_has_a_folder_of_its_own_and_a_report(name: str, compose: Com
 
 @pytest.mark.parametrize(
     ("name", "cnns", "ccnns"),
-    [("study_digits", 1, 6), ("study_fashion_toy", 1, 4), ("study_fashion_resnet", 1, 6)],
+    [("study_digits", 1, 6), ("study_fashion_toy", 1, 6), ("study_fashion_resnet", 1, 7)],
 )
 def test_the_study_trains_each_network_once(name: str, cnns: int, ccnns: int) -> None:
     axes, left_out, _ = sweep(name)

@@ -10,7 +10,7 @@ import pytest
 from experiments import SMALL
 from omegaconf import OmegaConf
 
-from ccnn.command_line.explain import CONF
+from ccnn.config import CONF
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from ccnn.command_line.explain import CONF
+from ccnn.config import CONF
 from ccnn.palette import CATEGORIES
 from scripts import visualize
 

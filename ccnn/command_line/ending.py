@@ -52,7 +52,7 @@ def attempt_job(task: Callable[[], float | None], folder: Path, config: DictConf
     except Exception as error:
         if isinstance(error, OSError) and _is_full_disk(error) and not error.filename:
             error.filename = str(folder)  # writing and closing do not say what they write
-        if rank():
+        if rank() and not getattr(error, "told", False):
             tell_others(folder, explain(error) or f"{type(error).__name__}: {error}")
         told = not debug and (told_by_another(folder, error, began) or _tell(error))
         if not told and not single:
@@ -178,7 +178,7 @@ def _log_no_more_to(folder: Path) -> None:
 def _tell(error: BaseException) -> bool:
     """Prints, once, what a user can do about an error; false if it is no mistake of theirs."""
     message = explain(error)
-    if message and not hasattr(error, "told"):
+    if message and not getattr(error, "told", False):
         print(f"\nError: {message}", file=sys.stderr)
         error.told = True  # type: ignore[attr-defined]  # a sweep raises it again at its end
     return message is not None

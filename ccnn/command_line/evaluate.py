@@ -11,8 +11,9 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 import ccnn.config.run_name  # registers the resolver that conf/config.yaml needs  # noqa: F401
-from ccnn.command_line.explain import CONF
+from ccnn.config import CONF
 from ccnn.errors import UserError
+from ccnn.runs.folder import saved_config
 from ccnn.runs.trust import refuse_foreign_targets
 
 HELP = """\
@@ -118,12 +119,9 @@ def _checkpoint(path: Path) -> tuple[Path, Path]:
 
 def _of_run(run: Path, overrides: Sequence[str]) -> DictConfig:
     """The run's configuration, with the evaluation that is asked for and what newer versions have added."""
-    if not (run / "config.yaml").is_file():
-        what = "has no config.yaml, so it is no run of train.py" if run.is_dir() else "there is no such folder"
-        raise UserError(f"run: {run}: {what}; expected one such as those in outputs/runs.")
+    saved = saved_config("run", run)
     asked = [override for override in overrides if override.startswith("evaluation.")]
     changes = [override for override in overrides if override not in asked]
-    saved = _compose(run.resolve(), [])
     for override in changes:
         key, _, value = override.lstrip("+").partition("=")
         if not key.startswith(_OF_A_RUN) and (

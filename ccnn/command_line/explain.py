@@ -4,16 +4,14 @@ import re
 from collections.abc import Callable, Iterator
 from difflib import SequenceMatcher
 from errno import EACCES, EDQUOT, EEXIST, EISDIR, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS
-from pathlib import Path
 
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from ccnn.config import CONF
 from ccnn.errors import UserError, choices
-
-CONF = Path(__file__).parents[2] / "conf"
 
 DISK_FULL = (ENOSPC, EDQUOT)
 _FILE_TROUBLE = {EACCES, EEXIST, EISDIR, ENOENT, ENOTDIR, EPERM, EROFS, *DISK_FULL}
@@ -67,19 +65,22 @@ def _no_such_choice(match: re.Match[str], error: BaseException) -> str:
     known = [option.strip() for option in (match["options"] or "").split("\n\t") if option.strip()]
     known = [option for option in known if not option.startswith("_")]
     if name in _EXTRAS:
-        return f"{group}: {name!r} is not installed; run: pip install 'ccnn[{_EXTRAS[name]}]'"
+        return f"{group}: {name!r} is not installed; run: pip install -e '.[{_EXTRAS[name]}]'"
     return f"{group}: there is no choice {name!r}; {choices(name, known)}"
 
 
 def _no_such_key(match: re.Match[str], error: BaseException) -> str:
     key = match["key"]
-    near = _near(key)
+    near = like(key)
     if near:
         return f"{key}: there is no such key; did you mean {' or '.join(near)}?"
     parent = key.rpartition(".")[0]
     siblings = OmegaConf.select(_defaults(), parent) if parent else _defaults()
     if isinstance(siblings, DictConfig):
-        return f"{key}: there is no such key; {choices(key, map(str, siblings))}"
+        target = siblings.get("_target_")
+        others = f" Other arguments of {target} take a +, as in +{key}=…" if target else ""
+        known = [str(name) for name in siblings if not str(name).startswith("_")]
+        return f"{key}: there is no such key; {choices(key.rpartition('.')[2], known)}{others}"
     return f"{key}: there is no such key, {parent} has none; python train.py --cfg job shows all keys."
 
 
@@ -145,7 +146,7 @@ def _last_line(text: str) -> str:
     return text.splitlines()[-1].strip(" ^") or "unexpected character"
 
 
-def _near(key: str) -> list[str]:
+def like(key: str) -> list[str]:
     """The keys and groups of the default config most like `key`; the last part of a key counts most."""
     last = key.rpartition(".")[2]
 
@@ -154,7 +155,8 @@ def _near(key: str) -> list[str]:
         end = 0.9 * SequenceMatcher(None, last, known.rpartition(".")[2]).ratio() + 0.1 * whole
         return max(whole, end - 0.05 * abs(key.count(".") - known.count(".")))
 
-    ranked = sorted(((likeness(known), known) for known in _keys(_defaults(), "")), reverse=True)
+    others = (known for known in _keys(_defaults(), "") if not key.startswith(f"{known}."))
+    ranked = sorted(((likeness(known), known) for known in others), reverse=True)
     best = ranked[0][0] if ranked else 0.0
     return [known for score, known in ranked[:2] if score > 0.75 and score > best - 0.1]
 

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ccnn.command_line.explain import explain
 from ccnn.errors import UserError
-from ccnn.files import write_text
+from ccnn.files import shorter, write_text
 from ccnn.runs.folder import discard
 from ccnn.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, read_status, write_status
 
@@ -121,6 +121,9 @@ class Sweep:
         ):
             if number:
                 print(f"{_jobs(number)} of the sweep: {what}. The same command goes on.", file=sys.stderr)
+        if not (failed or stopped or running) and len(last) == self._size:
+            report = f"python scripts/report.py {shorter(self.folder)}"
+            print(f"\nEvery job of the sweep is finished. Their table: {report}")
 
 
 def _jobs(number: int) -> str:

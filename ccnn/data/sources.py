@@ -81,6 +81,8 @@ def fetch(name: str, root: Path, download: bool) -> None:
     source = _source(name)
     if source is None or source.find(root) is not None:
         return
+    if root.exists() and not root.is_dir():
+        raise UserError(f"data.root: {root} is a file, expected a folder.")
     if not download:
         raise _missing(name, source, root, "data.download is false, so it was not downloaded")
     try:

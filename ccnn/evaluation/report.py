@@ -14,9 +14,8 @@ from ccnn.errors import UserError
 from ccnn.evaluation.networks import Network
 from ccnn.evaluation.proportions import paired_gain, wilson
 from ccnn.evaluation.scoring import Score
-from ccnn.files import write_json, write_text
+from ccnn.files import shorter, write_json, write_text
 from ccnn.report.published import IMAGENET
-from ccnn.result_table import shorter
 
 RESULT = "evaluation.json"
 """The file that is written last: a folder that has it holds a whole evaluation."""

@@ -57,7 +57,7 @@ def torchvision_model(
 def timm_model(
     architecture: str, num_classes: int, in_channels: int = 3, weights: str | None = None, strict: bool = True
 ) -> nn.Module:
-    """A network of timm (`pip install 'ccnn[timm]'`).
+    """A network of timm (`pip install -e '.[timm]'`).
 
     Args:
         architecture: one of `timm.list_models()`.
@@ -94,7 +94,7 @@ def _timm() -> ModuleType:
     try:
         return import_module("timm")
     except ModuleNotFoundError as error:
-        raise UserError("model=timm: timm is not installed; run: pip install 'ccnn[timm]'") from error
+        raise UserError("model=timm: timm is not installed; run: pip install -e '.[timm]'") from error
 
 
 def _near(name: str, known: Iterable[str]) -> str:

@@ -38,7 +38,7 @@ def _run(overrides: Sequence[str], folder: Path) -> None:
     from hydra.core.global_hydra import GlobalHydra
 
     import ccnn.config.run_name  # registers the resolver that conf/config.yaml needs  # noqa: F401
-    from ccnn.command_line.explain import CONF
+    from ccnn.config import CONF
     from ccnn.experiment import run
 
     GlobalHydra.instance().clear()

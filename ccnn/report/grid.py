@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
+from ccnn.errors import UserError
 from ccnn.report.compute import set_beside
 from ccnn.report.published import BASELINES, NAMES, SAMPLING, TABLES, Column, PaperTable
 from ccnn.report.runs import Condition, Network, Run
@@ -49,10 +50,19 @@ def arrange(runs: Sequence[Run], table: PaperTable | None = None) -> tuple[list[
 
     Returns:
         The blocks, and notes on the whole.
+
+    Raises:
+        UserError: no run is of the table.
     """
     notes = []
     if table:
         mine = [run for run in runs if run.column in table.columns and run.model in table.errors]
+        if runs and not mine:
+            there = ", ".join(dict.fromkeys(f"{run.model} on {run.column.data}" for run in runs))
+            raise UserError(
+                f"--table: none of the {len(runs)} runs has a model and a data set of this table; there are "
+                f"{there}. Leave --table out to see them."
+            )
         if others := len(runs) - len(mine):
             notes.append(f"{others} of {len(runs)} runs are of no model and data set of this table; left out.")
         runs = mine

@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from ccnn.command_line.explain import CONF
+from ccnn.config import CONF
 from ccnn.report.runs import Mapped
 
 _ELSEWHERE = ("name", "in_channels", "num_classes", "checkpointing")

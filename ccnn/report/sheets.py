@@ -157,11 +157,11 @@ def _label(row: Row, column: Column, lines: list[Result]) -> str:
 
 
 def _header(lines: list[Result]) -> tuple[str, ...]:
-    """The columns of a block: those beside the paper's, or those of equal compute where there are such runs."""
+    """The columns of a block: with those of equal compute and of the paper where there is something to show."""
+    published = any(line.published is not None for line in lines)
     if not any(isinstance(line.network, int) for line in lines):
-        return HEADER
-    paper = _OF_THE_PAPER if any(line.published is not None for line in lines) else ()
-    return (*_AT_EQUAL_COMPUTE[:4], *paper, *_AT_EQUAL_COMPUTE[4:])
+        return tuple(name for name in HEADER if published or name not in _OF_THE_PAPER)
+    return (*_AT_EQUAL_COMPUTE[:4], *(_OF_THE_PAPER if published else ()), *_AT_EQUAL_COMPUTE[4:])
 
 
 def _cells(line: Result, seeds: int) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
+from torch import Tensor
 
 from ccnn.errors import UserError
 from ccnn.files import replace
@@ -95,11 +96,21 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: is cut off, damaged, or no checkpoint.") from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: is cut off, damaged, or no checkpoint ({_first_line(error)}).") from error
-    if not isinstance(checkpoint, dict) or not {"state_dict", "loops", "global_step"} <= checkpoint.keys():
+    if not _is_of_a_run(checkpoint):
         raise UserError(
             f"{path}: is no checkpoint of a run of train.py; expected weights and the training's state."
         )
     return checkpoint
+
+
+def _is_of_a_run(checkpoint: Any) -> bool:
+    if not isinstance(checkpoint, dict):
+        return False
+    parts = [checkpoint.get(key) for key in ("state_dict", "loops")]
+    parts += [checkpoint.get(key, {}) for key in ("callbacks", "hyper_parameters")]
+    if not all(isinstance(part, dict) for part in parts) or not isinstance(checkpoint.get("global_step"), int):
+        return False
+    return all(isinstance(value, Tensor) for value in checkpoint["state_dict"].values())
 
 
 def latest_checkpoint(folder: Path) -> tuple[Path | None, str]:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from ccnn.errors import UserError
 from ccnn.files import write_json, write_text
@@ -51,6 +53,29 @@ def begin(folder: Path, config: DictConfig, overrides: Sequence[str], conversion
             write_text(folder / "conversion.txt", conversion + "\n")
     except OSError as error:
         raise UserError(f"{folder}: the run's folder cannot be written: {error}.") from error
+
+
+def saved_config(word: str, folder: Path) -> DictConfig:
+    """Reads what a run is.
+
+    Args:
+        word: of the command line that names the folder.
+        folder: of the run.
+
+    Raises:
+        UserError: it is no run's folder, or its config.yaml is damaged.
+    """
+    path = folder / "config.yaml"
+    try:
+        saved = OmegaConf.load(path)
+    except (FileNotFoundError, NotADirectoryError):
+        what = "no folder of a run, it has no config.yaml" if folder.is_dir() else "no folder"
+        raise UserError(f"{word}: {folder} is {what}; expected one such as those in outputs/runs.") from None
+    except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{word}: {path} cannot be read: {error}.") from error
+    if not isinstance(saved, DictConfig) or "model" not in saved:
+        raise UserError(f"{word}: {path} is no configuration of a run.")
+    return saved
 
 
 def refuse_other_files(folder: Path) -> None:

@@ -11,7 +11,7 @@ LOCK = ".lock"
 
 
 class Lock:
-    """Keeps other processes out of a folder.
+    """Keeps other processes out of a folder; within one process it excludes nobody.
 
     It is POSIX's lock rather than flock, since processes that are forked do not inherit it: those that load data
     outlive a killed run by some seconds. On a file system without locks there is none.

@@ -10,14 +10,12 @@ from typing import Any
 
 from lightning_fabric.utilities.rank_zero import _get_rank
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
 from ccnn.config.hyperparameters import flatten
 from ccnn.errors import UserError
-from ccnn.result_table import shorter
+from ccnn.files import shorter
 from ccnn.runs.checkpoints import latest_checkpoint, relocated
-from ccnn.runs.folder import refuse_other_files
+from ccnn.runs.folder import refuse_other_files, saved_config
 from ccnn.runs.lock import Lock
 from ccnn.runs.status import FINISHED, INTERRUPTED, RUNNING, read_status, write_status
 from ccnn.runs.trust import refuse_foreign_targets
@@ -27,6 +25,8 @@ _DEVICES = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trai
 _PLACE = ("resume", "debug", "output_dir", "exclude", "sweep", "evaluation", *_DEVICES,
           "trainer.default_root_dir", "data.root", "data.download", "data.num_workers")  # fmt: skip
 """Where and how a run is carried out, not what it is: these may differ when it goes on."""
+
+_LENGTH = "trainer.max_epochs"
 
 _FOLDER, _CHECKPOINT = "CCNN_RUN_FOLDER", "CCNN_RUN_CHECKPOINT"
 """Tell the processes that a strategy starts what the first one chose."""
@@ -98,6 +98,8 @@ def find_start(config: DictConfig, folder: Path, overrides: Sequence[str], sweep
 
 
 def _find(config: DictConfig, folder: Path, overrides: Sequence[str], sweep: bool, lock: Lock) -> Start:
+    if config.resume == "":
+        raise UserError("resume: is empty; expected the folder of a run, auto, or null.")
     if config.resume not in (None, "auto"):
         folder = Path(config.resume).expanduser().absolute()
         saved = _saved(folder)
@@ -143,7 +145,8 @@ def _go_on(config: DictConfig, folder: Path, again: bool, lock: Lock) -> Start:
     if metrics is not None:
         if first and status["state"] != FINISHED:  # killed between the two files
             _finish(folder)
-        return Start(folder, config, metrics=metrics, said=f"{shorter(folder)}: is finished already.", lock=lock)
+        said = f"{shorter(folder)}: is finished already, test error {metrics['test/error']:.2f} %."
+        return Start(folder, config, metrics=metrics, said=said, lock=lock)
     if status["state"] == RUNNING and first:
         raise UserError(
             f"{folder}: is running, as process {status.get('process')} of {status.get('host')}. If it is not, "
@@ -168,7 +171,9 @@ def _metrics(folder: Path) -> tuple[dict[str, Any] | None, str]:
         return None, ""
     except (OSError, ValueError):
         metrics = None
-    return (metrics, "") if isinstance(metrics, dict) else (None, f"{path}: is damaged, the run is tested again. ")
+    if isinstance(metrics, dict) and isinstance(metrics.get("test/error"), float) and "val/error" in metrics:
+        return metrics, ""
+    return None, f"{path}: is damaged, the run is tested again. "
 
 
 def _finish(folder: Path) -> None:
@@ -177,14 +182,8 @@ def _finish(folder: Path) -> None:
 
 
 def _saved(folder: Path) -> DictConfig:
-    try:
-        saved = OmegaConf.load(folder / "config.yaml")
-    except FileNotFoundError:
-        raise UserError(f"resume: {folder} is no folder of a run, it has no config.yaml.") from None
-    except (OSError, YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"resume: {folder / 'config.yaml'} cannot be read: {error}.") from error
-    if not isinstance(saved, DictConfig) or "model" not in saved:
-        raise UserError(f"resume: {folder / 'config.yaml'} is no configuration of a run.")
+    """What a run is, with paths as its folder is called now."""
+    saved = saved_config("resume", folder)
     return OmegaConf.create(relocated(OmegaConf.to_container(saved), str(saved.get("output_dir")), str(folder)))
 
 
@@ -206,9 +205,10 @@ def _same(saved: DictConfig, config: DictConfig, folder: Path, typed: Sequence[s
         if key.partition(".")[0] not in saved:  # a younger program's
             continue
         if any(key == name or key.startswith(f"{name}.") for name in typed):
+            why = " The schedule belongs to its length: a longer training begins anew." if key == _LENGTH else ""
             raise UserError(
                 f"{folder}: is the run of another configuration: {key} is {old.get(key)!r} there, now "
-                f"{new.get(key)!r}. Take the override away, or choose another folder."
+                f"{new.get(key)!r}. Take the override away, or choose another folder.{why}"
             )
 
 

@@ -316,7 +316,7 @@ def test_unknown_networks_are_refused_with_near_names(make: Callable[..., nn.Mod
 
 def test_timm_that_is_not_installed_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
-    with pytest.raises(UserError, match=r"pip install 'ccnn\[timm\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[timm\]'"):
         timm_model("resnet18", 10)
 
 

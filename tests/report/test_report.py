@@ -9,6 +9,7 @@ from experiments import Compose
 from omegaconf import OmegaConf
 from report_runs import write_run
 
+from ccnn.errors import UserError
 from ccnn.report.folders import gather
 from ccnn.report.grid import Block, arrange
 from ccnn.report.published import IMAGENET, INFERENCE, NAMES, TABLES, Column, published
@@ -513,6 +514,22 @@ class TestTables:
         blocks, notes = arrange(read(tmp_path), TABLES["table1"])
         assert sum(line.error is not None for block in blocks for line in results(block)) == 1
         assert notes[0].startswith("2 of 3 runs")
+
+    @pytest.mark.parametrize(("data", "shown"), [("digits", False), ("cifar10", True)])
+    def test_columns_of_the_paper_are_there_where_it_has_errors(
+        self, data: str, shown: bool, tmp_path: Path
+    ) -> None:
+        write_run(tmp_path / "a", 6.0, data=data)
+        (block,), _ = arrange(read(tmp_path))
+        assert ("paper" in sheet(block).header) is shown
+
+    def test_a_table_of_other_runs_alone_is_refused(self, tmp_path: Path) -> None:
+        write_run(tmp_path / "a", 6.0, data="digits")
+        write_run(tmp_path / "b", 6.0, model="resnet34")
+        message = r"none of the 2 runs .*there are resnet18 on digits, resnet34 on cifar10\. Leave --table out"
+        with pytest.raises(UserError, match=message):
+            arrange(read(tmp_path), TABLES["table1"])
+        assert arrange([], TABLES["table1"])[0]  # nothing has run yet: all cells are missing
 
     def test_table8_has_what_is_published_besides(self, tmp_path: Path) -> None:
         write_run(tmp_path / "a", 0.4, model="toy", data="mnist", augment="shift")

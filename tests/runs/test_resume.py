@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 import shutil
 import stat
@@ -15,13 +16,17 @@ from typing import Any
 import pytest
 import torch
 from experiments import SMALL, Compose, Run, signal_at
+from omegaconf import OmegaConf
 from run_results import assert_same_run, metrics, rows, same, state, status
 
+from ccnn.command_line.evaluate import job
 from ccnn.errors import UserError
 from ccnn.files import write_text
+from ccnn.runs.checkpoints import read_checkpoint
 from ccnn.runs.interruption import Interrupted
 from ccnn.runs.lock import LOCK
 from ccnn.runs.status import heartbeat, read_status, write_status
+from ccnn.runs.trust import refuse_foreign_targets
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*does not have many workers")]
 
@@ -126,7 +131,11 @@ def test_a_finished_run_is_not_run_again(run: Run, tmp_path: Path, capsys: pytes
         ("sampling=naive", "sampling.evaluation is 'lattice' there, now None"),
         ("convert=false", "convert is True there, now False"),
         ("data.batch_size=32", "data.batch_size is 64 there, now 32"),
-        ("trainer.max_epochs=9", "trainer.max_epochs is 2 there, now 9"),
+        (
+            "trainer.max_epochs=9",
+            "trainer.max_epochs is 2 there, now 9. Take the override away, or choose another "
+            "folder. The schedule belongs to its length: a longer training begins anew.",
+        ),
         ("+optimizer.dampening=0.5", "optimizer.dampening is None there, now 0.5"),
         ("experiment=example", "there, now"),
     ],
@@ -148,14 +157,26 @@ def test_where_and_how_it_runs_may_differ(stopped: Path, run: Run, tmp_path: Pat
     assert_same_run(tmp_path / "whole", moved)
 
 
-@pytest.mark.parametrize("content", [None, "", "- a list\n", "model: [\n", "seed: 0\n"])
-def test_what_is_no_run_is_refused(content: str | None, run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "is no folder of a run, it has no config.yaml"),
+        (b"", "is no configuration of a run"),
+        (b"- a list\n", "is no configuration of a run"),
+        (b"model: [\n", "cannot be read"),
+        (b"seed: 0\n", "is no configuration of a run"),
+        (b"\xff\xfe\x00", "cannot be read: 'utf-8' codec"),
+    ],
+)
+def test_what_is_no_run_is_refused(content: bytes | None, message: str, run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "other"
     folder.mkdir()
     if content is not None:
-        (folder / "config.yaml").write_text(content)
-    with pytest.raises(UserError, match=f"resume: {folder}.*(no folder of a run|cannot be read|no configuration)"):
+        (folder / "config.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=f"^resume: {folder}.* {message}"):
         run(f"resume={folder}", folder="elsewhere")
+    with pytest.raises(UserError, match=f"^run: {folder}.* {message}"):
+        job([f"run={folder}"])
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -251,7 +272,7 @@ def test_a_diverged_run_is_not_scored_and_names_its_last_good_checkpoint(run: Ru
         run(*nan, "+model.calls=5", folder="late")
     assert not (tmp_path / "late/metrics.json").exists()
     assert (tmp_path / "late/checkpoints/last.ckpt").exists()
-    with pytest.raises(UserError, match=r"at step 1, in epoch 1.*none: there was no epoch"):
+    with pytest.raises(UserError, match=r"at step 1, in epoch 1.*There is no good checkpoint yet"):
         run(*nan, "+model.calls=1", folder="early")
     assert not list((tmp_path / "early").rglob("*.ckpt"))
 
@@ -383,7 +404,9 @@ def test_weights_that_the_last_step_has_spoilt_are_neither_saved_nor_scored(
 
 
 def test_a_huge_learning_rate_is_no_result(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"Training diverged: .*none: there was no epoch"):
+    with pytest.raises(
+        UserError, match=r"Training diverged: .*\(optimizer\.lr=…\)\. There is no good checkpoint yet\.$"
+    ):
         run("optimizer.lr=1e30", "trainer.max_epochs=1", "trainer.limit_train_batches=1")
     assert not (tmp_path / "run/metrics.json").exists()
     with pytest.raises(UserError, match=r"The test loss is .*diverged"):
@@ -477,21 +500,85 @@ def test_damaged_best_weights_are_trained_anew(
     assert_same_run(tmp_path / "whole", stopped)
 
 
-def test_a_damaged_result_is_found_again(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("content", ['{"test/err', "{}", '{"test/error": "low", "val/error": 1.0}'])
+def test_a_damaged_result_is_found_again(
+    content: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = run(*RANDOM)
-    (tmp_path / "run/metrics.json").write_text('{"test/err')
+    (tmp_path / "run/metrics.json").write_text(content)
     again = run(f"resume={tmp_path / 'run'}", folder="elsewhere")
     assert "metrics.json: is damaged, the run is tested again" in capsys.readouterr().out
     assert again["test/loss"] == first["test/loss"]
     assert metrics(tmp_path / "run")["test/loss"] == first["test/loss"]
 
 
-@pytest.mark.parametrize("target", ["os.mkdir", "torch.nn.init.torch.os.mkdir", "torch.hub.load"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.mkdir",
+        "torch.nn.init.torch.os.mkdir",
+        "torch.hub.load",
+        "timm.models.load_state_dict",
+        "torchvision.datasets.utils.download_and_extract_archive",
+        "torchvision.io.write_file",
+        "torch.nn.utils.skip_init",
+        "pytorch_lightning.callbacks.callback.Any",
+        "ccnn.files.write_bytes",
+        "ccnn.runs.folder.clear",
+    ],
+)
 def test_what_a_foreign_run_names_is_not_called(target: str, stopped: Path, run: Run) -> None:
     config = stopped / "config.yaml"
     config.write_text(config.read_text().replace("_target_: ccnn.callbacks.Throughput", f"_target_: {target}"))
     with pytest.raises(UserError, match=rf"resume: callbacks\.throughput\._target_ is '{re.escape(target)}'"):
         run(f"resume={stopped}", folder="elsewhere")
+
+
+def test_what_a_foreign_run_may_name() -> None:
+    for target in ("torch.optim.RMSprop", "torch.optim.lr_scheduler.StepLR", "torch.nn.GELU",
+                   "pytorch_lightning.callbacks.EarlyStopping", "ccnn.models.Toy"):  # fmt: skip
+        config = OmegaConf.create({"part": {"_target_": target}})
+        refuse_foreign_targets("resume", config, OmegaConf.create())
+
+
+def test_weights_that_a_foreign_run_has_unpickled_are_not(stopped: Path, run: Run, tmp_path: Path) -> None:
+    """timm does so on request; nothing of it may happen, whether the run goes on or is scored."""
+    bomb, mark = tmp_path / "weights.pth", tmp_path / "mark"
+
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(mark),)
+
+    bomb.write_bytes(pickle.dumps(Bomb()))
+    config = OmegaConf.load(stopped / "config.yaml")
+    model = {"_target_": "timm.models.load_state_dict", "checkpoint_path": str(bomb), "weights_only": False}
+    OmegaConf.update(config, "model", {**model, "name": "x", "use_ema": True}, merge=False)
+    OmegaConf.save(config, stopped / "config.yaml")
+    with pytest.raises(UserError, match=r"^resume: model\._target_ is 'timm\.models\.load_state_dict'"):
+        run(f"resume={stopped}", folder="elsewhere")
+    with pytest.raises(UserError, match=r"^run: model\._target_ is 'timm\.models\.load_state_dict'"):
+        job([f"run={stopped}"])
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"state_dict": [1]},
+        {"state_dict": {"model.weight": 1}},
+        {"loops": []},
+        {"callbacks": []},
+        {"hyper_parameters": None},
+        {"global_step": "1"},
+    ],
+)
+def test_a_checkpoint_of_another_shape_is_none(parts: dict[str, Any], tmp_path: Path) -> None:
+    whole = {"state_dict": {"model.weight": torch.zeros(1)}, "loops": {}, "global_step": 1, "callbacks": {}}
+    torch.save(whole, tmp_path / "good.ckpt")
+    assert read_checkpoint(tmp_path / "good.ckpt").keys() == whole.keys()
+    torch.save(whole | parts, tmp_path / "bad.ckpt")
+    with pytest.raises(UserError, match=r"bad\.ckpt: is no checkpoint of a run of train\.py"):
+        read_checkpoint(tmp_path / "bad.ckpt")
 
 
 def test_another_machine_is_told_and_noted(stopped: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:

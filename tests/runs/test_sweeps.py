@@ -1,18 +1,23 @@
 """Sweeps that are left alone: what fails is told, what is missing is finished by the same command."""
 
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from time import monotonic, sleep
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from archives import write_idx
+from omegaconf import DictConfig, OmegaConf
 from processes import Nursery
 from run_results import metrics, status
 
 from ccnn.report.folders import gather
 from ccnn.runs.status import read_status
+from hydra_plugins.ccnn_launcher import SubprocessLauncher
 
 pytestmark = pytest.mark.slow
 
@@ -245,3 +250,18 @@ def test_a_sweep_in_several_processes_is_refused_at_once(nursery: Nursery, tmp_p
     )
     assert "for seed in 0 1 2; do python train.py" in command.err
     assert not (tmp_path / "outputs/sweeps/s").exists()
+
+
+def test_a_job_gets_no_signal_before_it_knows_what_to_do_with_it() -> None:
+    class Looks(SubprocessLauncher):
+        def _job(self, config: DictConfig, sender: Any) -> None:
+            sender.send(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+    launcher: Any = Looks()
+    loader = SimpleNamespace(load_sweep_config=lambda config, overrides: OmegaConf.create({"hydra": {"job": {}}}))
+    launcher.setup(
+        hydra_context=SimpleNamespace(config_loader=loader), task_function=print, config=OmegaConf.create()
+    )
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    assert {signal.SIGINT, signal.SIGTERM, signal.SIGHUP} <= launcher._run(0, [])
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before

@@ -41,6 +41,8 @@ quick: .venv/installed
 STUDY := seed=0,1 data.train_images=128 +trainer.limit_val_batches=1 +trainer.limit_test_batches=4 \
   callbacks.pictures=null logger=csv
 
+LONGER_fashion_resnet := trainer.max_epochs=14,22
+
 study: .venv/installed
 	OMP_NUM_THREADS=1 $(MAKE) -j2 study-fashion_resnet study-digits study-fashion_toy
 	$(BIN)/python scripts/report.py outputs/sweeps/quick_study_* --output outputs/reports/study
@@ -48,7 +50,7 @@ study: .venv/installed
 
 study-%: .venv/installed
 	$(BIN)/python train.py -m experiment=study_$* sweep=quick_study_$* $(STUDY)
-	$(BIN)/python train.py -m experiment=study_$*_longer sweep=quick_study_$* $(STUDY)
+	$(BIN)/python train.py -m experiment=study_$*_longer sweep=quick_study_$* $(STUDY) $(LONGER_$*)
 
 figures: .venv/installed
 	$(BIN)/python scripts/figures.py

@@ -41,11 +41,6 @@ def build(config: DictConfig, key: str, **arguments: Any) -> Any:
             raise cause from None
         if isinstance(cause, ValueError) and str(cause).startswith(f"{key}."):
             raise UserError(str(cause)) from error
-        if "No supported gpu backend found" in str(cause):
-            raise UserError(
-                "trainer.accelerator: expected a GPU, torch finds none here; leave trainer=gpu out, or take "
-                "trainer=cpu."
-            ) from error
         where = config._get_full_key(key)
         raise UserError(f"{where}: {cause or error} (debug=true shows where)") from error
 
@@ -162,14 +157,22 @@ def build_trainer(
     callbacks += [CompileTime()] if config.compile else []
     loggers = [build(config.logger, name, **_purge(node, steps)) for name, node in config.logger.items() if node]
     saves = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
-    trainer: pl.Trainer = build(
-        config,
-        "trainer",
-        callbacks=[*callbacks, interruption] if saves else callbacks,
-        logger=loggers or False,
-        enable_checkpointing=saves,
-        plugins=[AtomicCheckpointIO()],
-    )
+    try:
+        trainer: pl.Trainer = build(
+            config,
+            "trainer",
+            callbacks=[*callbacks, interruption] if saves else callbacks,
+            logger=loggers or False,
+            enable_checkpointing=saves,
+            plugins=[AtomicCheckpointIO()],
+        )
+    except UserError as error:
+        if "No supported gpu backend found" not in str(error):
+            raise
+        raise UserError(
+            "trainer.accelerator: expected a GPU, torch finds none here; leave trainer=gpu out, or take "
+            "trainer=cpu."
+        ) from error
     cores = os.cpu_count() or 1
     if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > cores:
         raise UserError(

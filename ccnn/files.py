@@ -1,4 +1,4 @@
-"""Writes files that are either complete or as they were before, whatever happens meanwhile."""
+"""Files that are either complete or as they were before, whatever happens meanwhile; and how to name them."""
 
 import json
 import os

@@ -2,8 +2,12 @@
 
 from ccnn.config import CONF
 
-NAMED = {"torchvision": ["model.name=resnet50"], "timm": ["model.name=resnet18d"]}
-"""What the models that need a name are tested with."""
+NAMED = {
+    "torchvision": ["model.name=resnet50"],
+    "timm": ["model.name=resnet18d"],
+    **{key: ["model.name=resnet152"] for key in ("table2", "table3", "table3_quick")},  # an axis of these sweeps
+}
+"""What the models and experiments that need a network's name are tested with."""
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 

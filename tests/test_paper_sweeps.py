@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from experiments import Compose
 from omegaconf import DictConfig, OmegaConf
+from small_networks import NAMED
 
 from ccnn.config import CONF, validate
 from ccnn.report.published import TABLES, Column
@@ -59,8 +60,7 @@ def test_a_sweep_has_the_published_cells_and_no_other(name: str) -> None:
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_each_sweep_has_a_folder_of_its_own_and_a_report(name: str, compose: Compose) -> None:
-    named = ["model.name=resnet152"] if name.startswith(("table2", "table3")) else []  # an axis of theirs
-    config = compose(f"experiment={name}", *named)
+    config = compose(f"experiment={name}", *NAMED.get(name, ()))
     validate(config)
     assert config.sweep == name
     text = (CONF / f"experiment/{name}.yaml").read_text()

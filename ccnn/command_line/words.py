@@ -2,16 +2,12 @@
 
 from collections.abc import Sequence
 
+from hydra._internal.utils import get_args_parser
+
 from ccnn.command_line.explain import like
 from ccnn.errors import UserError
 
-_WITH_VALUE = {
-    "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
-    "--experimental-rerun", "--info", "-i", "--shell-completion", "-sc",
-}  # fmt: skip
-_FLAGS = {
-    "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m", *_WITH_VALUE,
-}  # fmt: skip
+_FLAGS = {option: action for action in get_args_parser()._actions for option in action.option_strings}
 """Hydra's own."""
 
 
@@ -25,7 +21,7 @@ def in_order(words: Sequence[str]) -> list[str]:
     overrides: list[str] = []
     for number, word in enumerate(words):
         name = word.partition("=")[0]
-        if number and words[number - 1] in _WITH_VALUE:
+        if number and words[number - 1] in _FLAGS and _FLAGS[words[number - 1]].nargs != 0:
             flags.append(word)
         elif not word.startswith("-"):
             overrides.append(word)

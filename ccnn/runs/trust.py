@@ -1,6 +1,7 @@
 """What the configuration of somebody else's run may have built."""
 
 import re
+from functools import cache
 from inspect import isclass
 from typing import Any
 
@@ -53,6 +54,7 @@ def _trusted(target: str) -> bool:
     )
 
 
+@cache
 def _named_in_conf() -> set[str]:
     texts = (path.read_text(encoding="utf-8") for path in CONF.rglob("*.yaml"))
     return {target for text in texts for target in re.findall(r"_target_:\s*([\w.]+)", text)}

@@ -60,7 +60,7 @@ TEXT = (
 def run(options: Options) -> Result:
     """Measures the peak, then the networks one after another."""
     peak, peak_table = peaks(options)
-    races: list[tuple[str, dict[Entry, Measured]]] = []
+    races: dict[str, list[dict[Entry, Measured]]] = {}
     memory: dict[str, list[Bar]] = {}
     for network in (*SMALL, *LARGE):
         if network not in options.networks:
@@ -75,19 +75,26 @@ def run(options: Options) -> Result:
                 for settings, forms in _forms(small and (not options.quick or quickest)).items()
                 for form in forms
             ]
-            races.append((network, measure(network, entries, options)))
+            races.setdefault(network, []).append(measure(network, entries, options))
         if small:
             options.say(f"{network}: memory")
             memory[network] = _memory_bars(network, 2 if options.quick else MEMORY_BATCH)
-    for _, found in races:
-        for entry, measured in found.items():
-            for settings in ("recommended", "compiled") if entry.task.settings != "float32" else ("float32",):
-                peak[settings] = max(peak[settings], _fastest(measured))
-    rows = [_row(network, entry, each, peak) for network, found in races for entry, each in found.items()]
-    compiled = [row for network, found in races for row in _compiled(network, found)]
+    measurements = [
+        (network, entry, measured)
+        for network, tasks in races.items()
+        for found in tasks
+        for entry, measured in found.items()
+    ]
+    for _, entry, measured in measurements:
+        precision: Settings = "float32" if entry.task.settings == "float32" else "recommended"
+        peak[precision] = max(peak[precision], _fastest(measured))
+    peak["compiled"] = peak["recommended"]
+    rows = [_row(network, entry, measured, peak) for network, entry, measured in measurements]
+    compiled: list[tuple[Cell, ...]] = []
     bars: list[Bar] = []
-    for network in dict(races):
-        for _, found in filter(lambda race: race[0] == network, races):
+    for network, tasks in races.items():
+        for found in tasks:
+            compiled += _compiled(network, found)
             bars += _time_bars(network, found, peak)
         bars += memory.get(network, [])
     tables = [peak_table, Table("speed", "The measurements.", COLUMNS, rows)]
@@ -151,8 +158,8 @@ def _pays(rows: list[tuple[Cell, ...]]) -> str:
         return "Does compiling pay? It was not measured: see the notes."
     return (
         f"Does compiling pay? {sum(value > PAYS for value in ratios)} of {len(ratios)} naive CCNNs are faster by "
-        "more than 2 % when compiled. It pays where a run has more steps than make up for the first two, in which "
-        "the network is compiled."
+        f"more than {100 * (PAYS - 1):.0f} % when compiled. It pays where a run has more steps than make up for "
+        "the first two, in which the network is compiled."
     )
 
 

@@ -9,8 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from ccnn.command_line import attempt, attempt_job, left_out
-from ccnn.command_line.words import in_order
+from ccnn.cli import attempt, attempt_job, left_out
+from ccnn.cli.argv import in_order
 from ccnn.config import validate
 
 
@@ -37,7 +37,7 @@ def job(config: DictConfig) -> float | None:
                 return None
             evaluate(config, folder, launch.overrides.task)
             return None
-        from ccnn.experiment import run  # takes seconds to import, so only for a valid configuration
+        from ccnn.training.run import run  # takes seconds to import, so only for a valid configuration
 
         metrics = run(config, folder, launch.overrides.task, sweep=launch.mode is RunMode.MULTIRUN)
         return metrics["val/error"]

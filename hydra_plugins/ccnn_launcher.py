@@ -74,7 +74,7 @@ class SubprocessLauncher(Launcher):
 
     def _job(self, config: DictConfig, sender: Connection) -> None:
         """Is run in the job's process."""
-        from ccnn.command_line import attempt
+        from ccnn.cli import attempt
 
         os.setpgid(0, 0)  # Ctrl-C goes to the first process, which hands it on, once
         for number in _SIGNALS:

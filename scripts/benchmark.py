@@ -15,14 +15,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from ccnn.command_line.arguments import Parser, choice
+from ccnn.benchmark.names import NAMES, SUITES, TABLE3
+from ccnn.cli.arguments import Parser, choice
 from ccnn.errors import UserError, choices
-from scripts.benchmarks.names import NAMES, SUITES, TABLE3
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from scripts.benchmarks.tables import Result
+    from ccnn.benchmark.tables import Result
 
 PAGE = """# Performance
 
@@ -84,9 +84,9 @@ def main() -> None:
     import torch
     from rich.console import Console
 
-    from ccnn.measuring.race import Limits
-    from scripts.benchmarks.networks import Options
-    from scripts.benchmarks.tables import on_terminal, write_csv
+    from ccnn.benchmark.networks import Options
+    from ccnn.benchmark.tables import on_terminal, write_csv
+    from ccnn.benchmark.timing import Limits
 
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device: torch finds no GPU here; use --device cpu")
@@ -139,10 +139,10 @@ def measure_job(config: "DictConfig", folder: Path) -> None:
     import torch
     from rich.console import Console
 
-    from ccnn.measuring.race import Limits
-    from scripts.benchmarks import table3
-    from scripts.benchmarks.networks import Options
-    from scripts.benchmarks.tables import on_terminal, write_csv
+    from ccnn.benchmark import table3
+    from ccnn.benchmark.networks import Options
+    from ccnn.benchmark.tables import on_terminal, write_csv
+    from ccnn.benchmark.timing import Limits
 
     gpu = config.trainer.accelerator in ("gpu", "cuda") or (
         config.trainer.accelerator == "auto" and torch.cuda.is_available()
@@ -210,7 +210,7 @@ def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
 
 def with_section(page: str, result: "Result", note: str) -> str:
     """The page with a suite's section put in, or in place of the suite's former one; the others stay."""
-    from scripts.benchmarks.tables import in_markdown
+    from ccnn.benchmark.tables import in_markdown
 
     sections = {name: _section(page, name) for name in SUITES}
     lines = [f"## {result.title}", "", note, "", result.text]
@@ -238,7 +238,7 @@ def machine(device: str) -> str:
     import torch
     import torchvision
 
-    from ccnn.measuring.workload import has_bf16
+    from ccnn.benchmark.workload import has_bf16
     from ccnn.runs.folder import environment
 
     about = environment(seed=0)

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ccnn.command_line import attempt
-from ccnn.command_line.arguments import Parser
-from ccnn.command_line.evaluate import job
+from ccnn.cli import attempt
+from ccnn.cli.arguments import Parser
+from ccnn.cli.evaluate import job
 from ccnn.config import validate
 from ccnn.errors import UserError
 from ccnn.files import write_text

@@ -12,11 +12,11 @@ from torch import nn
 
 import ccnn
 import ccnn.config.run_name  # registers the resolver that conf/config.yaml needs
-from ccnn.building import build
-from ccnn.command_line.arguments import Parser
+from ccnn.cli.arguments import Parser
 from ccnn.config import CONF
-from ccnn.report.published import BASELINES, IMAGENET, IMAGENET_NAMES, INFERENCE, TABLES
-from ccnn.report.published import NAMES as MODELS
+from ccnn.report.paper import BASELINES, IMAGENET, IMAGENET_NAMES, INFERENCE, TABLES
+from ccnn.report.paper import NAMES as MODELS
+from ccnn.training.build import build
 
 PAGE = Path(__file__).parents[1] / "docs/cost.md"
 IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "mnist": 60_000, "imagenet": 50_000}

@@ -2,8 +2,8 @@
 
 import sys
 
-from ccnn.command_line import attempt
-from ccnn.command_line.evaluate import HELP, job
+from ccnn.cli import attempt
+from ccnn.cli.evaluate import HELP, job
 from ccnn.config import validate
 
 

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from ccnn.command_line.arguments import Parser
+from ccnn.cli.arguments import Parser
 from ccnn.errors import UserError
 
 EXAMPLES = """examples:
@@ -17,7 +17,7 @@ def main() -> None:
     folder = Path(__file__).parents[1] / "docs" / "figures"
     parser.add_argument("--output", type=Path, default=folder, metavar="FOLDER", help="default: docs/figures")
     arguments = parser.parse_args()
-    from ccnn.pictures.figures import make_all  # takes seconds, so only for a valid command line
+    from ccnn.figures.figures import make_all  # takes seconds, so only for a valid command line
 
     print("Written:", *make_all(arguments.output), sep="\n  ")
 

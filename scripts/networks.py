@@ -14,7 +14,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 import ccnn
-from ccnn.command_line.arguments import Parser, choice, whole_number
+from ccnn.cli.arguments import Parser, choice, whole_number
 from ccnn.models import torchvision_model
 
 LIBRARIES = ["torchvision", "timm"]

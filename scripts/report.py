@@ -6,15 +6,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ccnn.command_line.arguments import Parser
+from ccnn.cli.arguments import Parser
 from ccnn.errors import UserError, choices
 from ccnn.report import render, spreadsheets
 from ccnn.report.folders import gather
-from ccnn.report.grid import arrange
-from ccnn.report.inference import table3
-from ccnn.report.published import TABLES
-from ccnn.report.sheets import Sheet, sheet
-from ccnn.report.untrained import Gathered, table2
+from ccnn.report.group import arrange
+from ccnn.report.paper import TABLES
+from ccnn.report.table2 import Gathered, table2
+from ccnn.report.table3 import table3
+from ccnn.report.tables import Sheet, sheet
 
 FORMATS = ("rich", "markdown", "csv", "latex")
 WIDTH = 120

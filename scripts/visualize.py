@@ -4,9 +4,9 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from ccnn.command_line.arguments import Parser, choice, whole_number
+from ccnn.cli.arguments import Parser, choice, whole_number
 from ccnn.errors import UserError
-from ccnn.pictures.methods import N_ROOKS, SHOWN
+from ccnn.figures.methods import N_ROOKS, SHOWN
 
 EXAMPLES = """examples:
   python scripts/visualize.py --im_size 64 --steps 3 --method lattice
@@ -84,9 +84,9 @@ def parse() -> Namespace:
 def main() -> None:
     """Draws what the command line says and tells where it is."""
     arguments = parse()
-    from ccnn.pictures import drawing, pattern_pictures  # these take a second, so only for a valid command line
-    from ccnn.pictures.methods import steps_of
-    from ccnn.pictures.patterns import patterns
+    from ccnn.figures import drawing, pattern_pictures  # these take a second, so only for a valid command line
+    from ccnn.figures.methods import steps_of
+    from ccnn.figures.patterns import patterns
 
     try:
         found = patterns(steps_of(arguments.method, [arguments.stride] * arguments.steps, arguments.seed))

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 import ccnn.config.run_name  # registers the resolver that conf/config.yaml needs  # noqa: F401
 from ccnn.config import CONF
-from ccnn.runs import trust as trusting
+from ccnn.runs import allowed_targets as trusting
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def compose() -> Iterator[Compose]:
 @pytest.fixture
 def run(compose: Compose, tmp_path: Path) -> Iterator[Run]:
     """Runs a small experiment on the digits in `tmp_path / folder`; returns its metrics."""
-    from ccnn.experiment import run as run_experiment
+    from ccnn.training.run import run as run_experiment
 
     def run_small(*overrides: str, folder: str = "run") -> dict[str, Any]:
         return run_experiment(compose(*SMALL, *overrides), tmp_path / folder, overrides)

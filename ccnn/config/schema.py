@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 import ccnn.config.run_name  # registers the resolver that conf/config.yaml needs  # noqa: F401
 from ccnn.config.annotations import Bound, mismatch
 from ccnn.errors import UserError, choices
-from ccnn.samplers import METHODS
+from ccnn.multisampling.samplers import METHODS
 
 
 def is_folder_name(value: str) -> bool:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 import ccnn
-from ccnn.conversion.dry_run import InputSize
 from ccnn.errors import UserError
-from ccnn.samplers import Sampling
+from ccnn.multisampling.conversion.meta import InputSize
+from ccnn.multisampling.samplers import Sampling
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 import ccnn
-from ccnn.building import build, check_network, model_name
 from ccnn.config import validate
 from ccnn.config.targets import validate_targets
 from ccnn.data import FolderData, InMemoryData
@@ -18,12 +17,13 @@ from ccnn.data.loaders import ordered_loader
 from ccnn.errors import UserError
 from ccnn.evaluation.networks import networks
 from ccnn.evaluation.preprocessing import Preprocessing, preprocessing_of
-from ccnn.evaluation.report import RESULT, describe, rows, show, write
 from ccnn.evaluation.scoring import score
-from ccnn.evaluation.watch import watch
 from ccnn.evaluation.weights import of_run, pretrained, trained_sampling
+from ccnn.multisampling.samplers import Sampling
+from ccnn.report.evaluation import RESULT, describe, rows, show, write
 from ccnn.runs.folder import discard, environment
-from ccnn.samplers import Sampling
+from ccnn.training.build import build, check_network, model_name
+from ccnn.training.watch import watch
 
 
 def evaluate(

@@ -5,12 +5,12 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from ccnn.building import build, model_name
-from ccnn.conversion.dry_run import gist
 from ccnn.errors import UserError
 from ccnn.evaluation.networks import in_evaluation
+from ccnn.multisampling.conversion.meta import gist
+from ccnn.multisampling.samplers import Sampling
 from ccnn.runs.checkpoints import read_checkpoint
-from ccnn.samplers import Sampling
+from ccnn.training.build import build, model_name
 
 _PREFIX = "model."  # of the network's names within the LightningModule
 

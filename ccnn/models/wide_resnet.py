@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from ccnn.layers import CheckeredConv2d
+from ccnn.multisampling.layers import CheckeredConv2d
 
 
 class _Block(nn.Module):

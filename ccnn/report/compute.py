@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from ccnn.report.published import BASELINES
+from ccnn.report.paper import BASELINES
 from ccnn.report.runs import Condition, Run
 
 TOLERANCE = 0.05

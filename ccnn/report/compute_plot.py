@@ -7,12 +7,12 @@ from textwrap import fill
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
+from ccnn.report.cells import Result, results
 from ccnn.report.compute import same_compute
-from ccnn.report.grid import Block, network_name
+from ccnn.report.group import Block, network_name
+from ccnn.report.paper import BASELINES, NAMES
 from ccnn.report.plots import BLACK, COLOURS, MARKERS, figure, plain, png
-from ccnn.report.published import BASELINES, NAMES
-from ccnn.report.results import Result, results
-from ccnn.report.sheets import block_title, row_name
+from ccnn.report.tables import block_title, row_name
 
 _COLOURS = tuple(colour for colour in COLOURS if colour != BLACK)
 _MARKERS = tuple(marker for marker in MARKERS if marker != "o")

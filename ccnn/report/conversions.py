@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ccnn.errors import UserError
-from ccnn.report.grid import Block, Row, arrange
-from ccnn.report.numerals import plus_minus, signed, times
+from ccnn.report.format import plus_minus, signed, times
+from ccnn.report.group import Block, Row, arrange
 from ccnn.report.runs import Mapped, Run
-from ccnn.report.sheets import block_title, row_name
 from ccnn.report.statistics import Summary, summarise
+from ccnn.report.tables import block_title, row_name
 
 FOLDER = "conversions"
 """In a run's folder: where its evaluation is."""

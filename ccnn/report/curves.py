@@ -10,11 +10,11 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from ccnn.report.grid import Block, Row, network_name, network_order
+from ccnn.report.group import Block, Row, network_name, network_order
 from ccnn.report.plots import COLOURS, MARKERS, figure, plain, png
 from ccnn.report.runs import Network, Run
-from ccnn.report.sheets import row_name, short_title
 from ccnn.report.statistics import summarise
+from ccnn.report.tables import row_name, short_title
 
 _STYLES = {"val/error": "-", "train/error": ":"}
 

@@ -8,10 +8,10 @@ from ccnn.files import write_bytes
 from ccnn.report import render, spreadsheets
 from ccnn.report.compute_plot import error_vs_training_compute
 from ccnn.report.curves import learning_curves
-from ccnn.report.grid import Block
+from ccnn.report.group import Block
 from ccnn.report.runs import Run
 from ccnn.report.scatter import error_vs_multiply_adds
-from ccnn.report.sheets import Sheet
+from ccnn.report.tables import Sheet
 
 _SPECIAL = "error_vs_training_compute.png"
 """Is there for studies that have CNNs trained for longer; elsewhere nobody misses it."""

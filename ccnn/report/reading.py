@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ccnn.multisampling.samplers import Sampling
 from ccnn.report.networks import full_name
-from ccnn.report.published import Column
+from ccnn.report.paper import Column
 from ccnn.report.runs import Condition, Mapped, Run, finite
-from ccnn.samplers import Sampling
 
 
 class NotARunError(ValueError):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ccnn.report.published import Column
+from ccnn.report.paper import Column
 from ccnn.report.runs import Condition, Mapped
 
 Difference = tuple[str, object, object]
@@ -14,7 +14,7 @@ _SETTINGS = {
     "optimizer.momentum": 0.9,
     "optimizer.nesterov": True,
     "optimizer.weight_decay": 1e-4,
-    "scheduler._target_": "ccnn.schedulers.multistep",
+    "scheduler._target_": "ccnn.training.schedulers.multistep",
     "scheduler.fractions": "[0.5, 0.75]",
     "scheduler.gamma": 0.1,
     "data.image_size": 32,

@@ -9,7 +9,7 @@ from rich.console import Group as Renderables
 from rich.console import RenderableType
 from rich.text import Text
 
-from ccnn.report.sheets import Sheet
+from ccnn.report.tables import Sheet
 
 LEGEND = (
     "± is the sample standard deviation over seeds, (n) their number. Gains are percentage points, "

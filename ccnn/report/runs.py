@@ -6,7 +6,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ccnn.report.published import Column
+from ccnn.report.paper import Column
 
 Mapped = Mapping[str, Any]
 

@@ -6,11 +6,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from ccnn.report.grid import Block, network_name, network_order
+from ccnn.report.cells import Result, results
+from ccnn.report.group import Block, network_name, network_order
 from ccnn.report.plots import COLOURS, MARKERS, figure, plain, png
-from ccnn.report.results import Result, results
 from ccnn.report.runs import Network
-from ccnn.report.sheets import block_title, row_name
+from ccnn.report.tables import block_title, row_name
 
 
 def error_vs_multiply_adds(blocks: Sequence[Block]) -> bytes | None:

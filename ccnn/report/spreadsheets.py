@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from typing import Any
 
-from ccnn.report.grid import Block
+from ccnn.report.cells import Result, results
+from ccnn.report.group import Block
 from ccnn.report.reading import flatten
-from ccnn.report.results import Result, results
 from ccnn.report.runs import Run
 
 STATES = ("finished", "failed", "running", "interrupted", "unfinished")

@@ -14,11 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 from ccnn.config.hyperparameters import flatten
 from ccnn.errors import UserError
 from ccnn.files import shorter
+from ccnn.runs.allowed_targets import refuse_foreign_targets
 from ccnn.runs.checkpoints import latest_checkpoint, relocated
 from ccnn.runs.folder import refuse_other_files, saved_config
 from ccnn.runs.lock import Lock
 from ccnn.runs.status import FINISHED, INTERRUPTED, RUNNING, read_status, write_status
-from ccnn.runs.trust import refuse_foreign_targets
 
 _DEVICES = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
 

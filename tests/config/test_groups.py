@@ -9,9 +9,9 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from small_networks import NAMED
 
-from ccnn.building import build
 from ccnn.config import CONF, validate
 from ccnn.config.targets import validate_targets
+from ccnn.training.build import build
 
 GROUPS = sorted(
     f"{path.parent.name}={path.stem}"

@@ -6,8 +6,8 @@ import pytest
 from experiments import Compose, Run
 from omegaconf import OmegaConf
 
+from ccnn.benchmark.workload import has_bf16
 from ccnn.config import processor
-from ccnn.measuring.workload import has_bf16
 
 BOTH = "processor\t: 0\nflags\t\t: fpu avx512f {} ht\n\nprocessor\t: 1\nflags\t\t: fpu avx512f {} ht\n"
 

@@ -1,8 +1,8 @@
 import pytest
 from experiments import Compose
 
-from ccnn.building import build
 from ccnn.data.class_names import CLASS_NAMES
+from ccnn.training.build import build
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist", "fashion_mnist", "cifar10", "cifar100"])

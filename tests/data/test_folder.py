@@ -20,7 +20,7 @@ from ccnn.data import FolderData
 from ccnn.data.crops import IMAGENET_MEAN, IMAGENET_STD, RandomCrop, SingleCrop, _box
 from ccnn.data.image_files import find
 from ccnn.errors import UserError
-from ccnn.experiment import run as run_experiment
+from ccnn.training.run import run as run_experiment
 
 STANDARD = {"area": [0.08, 1.0], "ratio": [0.75, 1.3333333], "flip": True}
 

@@ -12,9 +12,9 @@ import ccnn
 import ccnn.data.folder
 from ccnn.errors import UserError
 from ccnn.evaluation.networks import Network, in_evaluation, networks, shared_copy
-from ccnn.evaluation.proportions import paired_gain, wilson
 from ccnn.evaluation.scoring import Score, rank, score
-from ccnn.samplers import Sampling
+from ccnn.multisampling.samplers import Sampling
+from ccnn.report.proportions import paired_gain, wilson
 
 
 def test_networks_share_their_weights_and_equal_those_converted_by_hand() -> None:

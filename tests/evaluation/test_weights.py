@@ -9,7 +9,7 @@ import torch
 from experiments import Compose, Run
 from omegaconf import OmegaConf
 
-from ccnn.command_line.evaluate import job
+from ccnn.cli.evaluate import job
 from ccnn.config import validate
 from ccnn.errors import UserError
 from ccnn.evaluation import evaluate

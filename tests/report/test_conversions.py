@@ -14,7 +14,7 @@ from report_runs import write_run
 from ccnn.errors import UserError
 from ccnn.report.conversions import Line, markdown, summaries, table
 from ccnn.report.folders import gather
-from ccnn.report.untrained import table2
+from ccnn.report.table2 import table2
 from scripts import conversions
 
 

@@ -10,13 +10,13 @@ from omegaconf import OmegaConf
 from report_runs import write_run
 
 from ccnn.errors import UserError
+from ccnn.report.cells import Result, results
 from ccnn.report.folders import gather
-from ccnn.report.grid import Block, arrange
-from ccnn.report.published import IMAGENET, INFERENCE, NAMES, TABLES, Column, published
-from ccnn.report.results import Result, results
+from ccnn.report.group import Block, arrange
+from ccnn.report.paper import IMAGENET, INFERENCE, NAMES, TABLES, Column, published
 from ccnn.report.runs import Run
-from ccnn.report.sheets import sheet
 from ccnn.report.statistics import gain, summarise
+from ccnn.report.tables import sheet
 
 
 def read(folder: Path) -> list[Run]:
@@ -355,7 +355,10 @@ class TestCells:
             ({"optimizer.momentum": 0}, "optimizer.momentum (0 instead of 0.9)"),
             ({"optimizer.nesterov": False}, "optimizer.nesterov (false instead of true)"),
             ({"optimizer.dampening": 0.1}, "optimizer.dampening (0.1 instead of none)"),
-            ({"scheduler": {"_target_": "ccnn.schedulers.constant"}}, "schedule (constant instead of multistep)"),
+            (
+                {"scheduler": {"_target_": "ccnn.training.schedulers.constant"}},
+                "schedule (constant instead of multistep)",
+            ),
             ({"scheduler.fractions": [0.3, 0.6]}, "scheduler.fractions ([0.3, 0.6] instead of [0.5, 0.75])"),
             ({"data.augmentation.crop_padding": 0}, "data.augmentation.crop_padding (0 instead of 4)"),
             ({"data.mean": [0.5, 0.5, 0.5]}, "data.mean ([0.5, 0.5, 0.5] instead of [0.5071, 0.4867, 0.4408])"),

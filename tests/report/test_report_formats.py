@@ -15,11 +15,11 @@ from ccnn.report import compute_plot, curves, render, scatter, spreadsheets
 from ccnn.report.curves import read_curves
 from ccnn.report.files import write
 from ccnn.report.folders import gather
-from ccnn.report.grid import Block, arrange
-from ccnn.report.numerals import duration, plus_minus, quantity, signed
-from ccnn.report.published import TABLES
+from ccnn.report.format import duration, plus_minus, quantity, signed
+from ccnn.report.group import Block, arrange
+from ccnn.report.paper import TABLES
 from ccnn.report.runs import Run
-from ccnn.report.sheets import HEADER, Sheet, sheet
+from ccnn.report.tables import HEADER, Sheet, sheet
 
 UNKEMPT = "100 % of a_b & {c} #1 | x*y `z` ~ \\ $5^2 <i>"
 """A text with everything that LaTeX or Markdown takes for markup."""

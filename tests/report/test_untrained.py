@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from ccnn.benchmark.table3 import COLUMNS
+from ccnn.benchmark.tables import Table, write_csv
 from ccnn.errors import UserError
-from ccnn.report.inference import table3
-from ccnn.report.published import IMAGENET, IMAGENET_NAMES
-from ccnn.report.untrained import table2
+from ccnn.report.paper import IMAGENET, IMAGENET_NAMES
+from ccnn.report.table2 import table2
+from ccnn.report.table3 import table3
 from scripts import report
-from scripts.benchmarks.table3 import COLUMNS
-from scripts.benchmarks.tables import Table, write_csv
 
 
 def write_evaluation(folder: Path, model: str, cnn: float, ccnn: float, **changed: Any) -> None:

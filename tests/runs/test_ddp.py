@@ -13,10 +13,10 @@ from processes import Nursery
 from run_results import assert_same_run, metrics, rows, status
 
 import ccnn
-from ccnn.building import build, build_data
 from ccnn.data.loaders import TrainingBatch
 from ccnn.errors import UserError
 from ccnn.runs.checkpoints import read_checkpoint
+from ccnn.training.build import build, build_data
 
 pytestmark = pytest.mark.slow
 

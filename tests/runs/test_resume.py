@@ -19,14 +19,14 @@ from experiments import SMALL, Compose, Run, signal_at
 from omegaconf import OmegaConf
 from run_results import assert_same_run, metrics, rows, same, state, status
 
-from ccnn.command_line.evaluate import job
+from ccnn.cli.evaluate import job
 from ccnn.errors import UserError
 from ccnn.files import write_text
+from ccnn.runs.allowed_targets import refuse_foreign_targets
 from ccnn.runs.checkpoints import read_checkpoint
-from ccnn.runs.interruption import Interrupted
 from ccnn.runs.lock import LOCK
+from ccnn.runs.signals import Interrupted
 from ccnn.runs.status import heartbeat, read_status, write_status
-from ccnn.runs.trust import refuse_foreign_targets
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*does not have many workers")]
 
@@ -327,7 +327,7 @@ def is_locked(folder: Path) -> bool:
 def test_a_folder_is_locked_before_data_are_read(
     stopped: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ccnn.building import build_data
+    from ccnn.training.build import build_data
 
     seen = []
 
@@ -335,7 +335,7 @@ def test_a_folder_is_locked_before_data_are_read(
         seen.append(is_locked(Path(config.output_dir)))
         return build_data(config)
 
-    monkeypatch.setattr("ccnn.experiment.build_data", watched)
+    monkeypatch.setattr("ccnn.training.run.build_data", watched)
     (tmp_path / "new").mkdir()
     run(*RANDOM, folder="new")
     run(f"resume={stopped}", folder="elsewhere")
@@ -444,7 +444,7 @@ def test_a_failure_before_or_after_the_training_is_noted(
     def fails(*_: object, **__: object) -> None:
         raise RuntimeError("as a test")
 
-    monkeypatch.setattr(f"ccnn.experiment.{'_description' if where == 'the end' else where}", fails)
+    monkeypatch.setattr(f"ccnn.training.run.{'_description' if where == 'the end' else where}", fails)
     with pytest.raises(RuntimeError, match="as a test"):
         run(*RANDOM, "trainer.max_epochs=1")
     assert status(tmp_path / "run")["state"] == "failed"
@@ -471,7 +471,7 @@ def test_a_long_validation_is_not_waited_for(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run(*RANDOM, *signal_at(7), folder="whole")
-    monkeypatch.setattr("ccnn.runs.interruption._PATIENCE", -1)
+    monkeypatch.setattr("ccnn.runs.signals._PATIENCE", -1)
     with pytest.raises(Interrupted, match=r"epoch 2, step 8\. The validation .* done again\. To go on"):
         run(*RANDOM, *signal_at(7, SIGTERM), folder="stopped")
     assert "Stopping after this batch; again to stop at once." in capfd.readouterr().err
@@ -483,7 +483,7 @@ def test_a_long_validation_is_not_waited_for(
 
 
 def test_a_sweep_goes_on_by_its_own_command(compose: Compose, tmp_path: Path) -> None:
-    from ccnn.experiment import run as run_experiment
+    from ccnn.training.run import run as run_experiment
 
     with pytest.raises(Interrupted, match="To go on: the same command again"):
         run_experiment(compose(*SMALL, *RANDOM, *signal_at(5, SIGINT)), tmp_path / "run", sweep=True)
@@ -529,7 +529,9 @@ def test_a_damaged_result_is_found_again(
 )
 def test_what_a_foreign_run_names_is_not_called(target: str, stopped: Path, run: Run) -> None:
     config = stopped / "config.yaml"
-    config.write_text(config.read_text().replace("_target_: ccnn.callbacks.Throughput", f"_target_: {target}"))
+    config.write_text(
+        config.read_text().replace("_target_: ccnn.training.callbacks.Throughput", f"_target_: {target}")
+    )
     with pytest.raises(UserError, match=rf"resume: callbacks\.throughput\._target_ is '{re.escape(target)}'"):
         run(f"resume={stopped}", folder="elsewhere")
 

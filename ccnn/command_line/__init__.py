@@ -1,5 +1,0 @@
-"""The command line: its words, and how a command ends where something is wrong with it."""
-
-from ccnn.command_line.ending import Tidy, attempt, attempt_job, left_out
-
-__all__ = ["Tidy", "attempt", "attempt_job", "left_out"]

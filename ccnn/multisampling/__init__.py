@@ -1,0 +1,63 @@
+"""Multisampling (arXiv 1805.10766): the whole method, which needs torch alone and knows nothing else of ccnn.
+
+The names below are imported when first used: a configuration is checked against the sampling methods before torch,
+which takes seconds, is imported.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .conversion import ConversionError, ConversionReport, conversion_report, convert, register_rule
+    from .cost import multiply_adds, parameters
+    from .dense import ToDense
+    from .dilation import dilate
+    from .inspection import summary
+    from .joint import JointAdaptiveAvgPool2d, JointAdaptiveMaxPool2d, JointDropout2d
+    from .layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredLPPool2d, CheckeredMaxPool2d
+    from .samplers import Sampling
+
+__all__ = [
+    "CheckeredAvgPool2d",
+    "CheckeredConv2d",
+    "CheckeredLPPool2d",
+    "CheckeredMaxPool2d",
+    "ConversionError",
+    "ConversionReport",
+    "JointAdaptiveAvgPool2d",
+    "JointAdaptiveMaxPool2d",
+    "JointDropout2d",
+    "Sampling",
+    "ToDense",
+    "conversion_report",
+    "convert",
+    "dilate",
+    "multiply_adds",
+    "parameters",
+    "register_rule",
+    "summary",
+]
+
+_HOMES = {
+    "conversion": ("ConversionError", "ConversionReport", "conversion_report", "convert", "register_rule"),
+    "cost": ("multiply_adds", "parameters"),
+    "dense": ("ToDense",),
+    "dilation": ("dilate",),
+    "inspection": ("summary",),
+    "joint": ("JointAdaptiveAvgPool2d", "JointAdaptiveMaxPool2d", "JointDropout2d"),
+    "layers": ("CheckeredAvgPool2d", "CheckeredConv2d", "CheckeredLPPool2d", "CheckeredMaxPool2d"),
+    "samplers": ("Sampling",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            value = getattr(import_module(f"{__name__}.{module}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,96 @@
+"""The calls of a network's modules in evaluation, and those of the plain network that it was converted from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+from torch.utils.flop_counter import FlopCounterMode
+
+from .base import Multisampling
+from .conversion.functional import FunctionalCalls
+from .conversion.merge import MergeInput, MergeOutputs, MergeReplaced
+from .conversion.meta import InputSize, outputs, skeleton
+from .conversion.trial import named_calls
+from .joint import Joint
+
+_MERGES = (MergeInput, MergeOutputs, MergeReplaced)
+
+
+@dataclass
+class Call:
+    """What one call of a module was seen to do, itself without the modules it calls."""
+
+    name: str
+    module: nn.Module
+    received: tuple[int, ...]
+    shape: tuple[int, ...] = ()
+    parameters: int = 0
+    flops: int = 0
+
+
+def calls_of(dry: nn.Module, size: InputSize) -> list[Call]:
+    """All calls of modules, in the order in which they end; the network's own is the last."""
+    finished: list[Call] = []
+    running: list[Call] = []
+    counted = 0
+    seen: set[int] = set()
+
+    def count() -> None:
+        """Gives what was computed since the last look to the innermost module that runs."""
+        nonlocal counted
+        total = int(counter.get_total_flops())
+        if running:
+            running[-1].flops += total - counted
+        counted = total
+
+    def enter(name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
+        count()
+        running.append(Call(name, module, _shape((args, kwargs))))
+        for parameter in module.parameters(recurse=False):
+            if parameter.requires_grad and id(parameter) not in seen:
+                seen.add(id(parameter))
+                running[-1].parameters += parameter.numel()
+
+    def leave(module: nn.Module, args: Any, output: Any) -> None:
+        count()
+        running[-1].shape = _shape(output)
+        finished.append(running.pop())
+
+    for name, module in dry.named_modules():
+        module.register_forward_pre_hook(partial(enter, name), with_kwargs=True)
+        module.register_forward_hook(leave)
+    with FlopCounterMode(display=False) as counter:
+        outputs(dry.eval(), size, images=1)
+    return finished
+
+
+def plain_calls(model: nn.Module, size: InputSize, calls: list[Call]) -> Sequence[Call | None]:
+    """The same calls in the plain network; None for each if there is no such network."""
+    dry = skeleton(model)
+    for module in dry.modules():
+        layers: list[Any] = [module]
+        if isinstance(module, FunctionalCalls):
+            layers += named_calls(module.calls)
+        for layer in layers:
+            if isinstance(layer, Multisampling):
+                layer.set_submaps(1, (((0, 0),),), layer.method)
+            elif isinstance(layer, Joint):
+                layer.submaps = 1
+        for hooks in (module._forward_pre_hooks, module._forward_hooks):
+            for key in [k for k, hook in hooks.items() if isinstance(hook, _MERGES)]:
+                del hooks[key]
+    try:
+        plain = calls_of(dry, size)
+    except Exception:  # a forward that merges submaps itself
+        plain = []
+    same = [call.name for call in plain] == [call.name for call in calls]
+    return plain if same else [None] * len(calls)
+
+
+def _shape(tree: Any) -> tuple[int, ...]:
+    """The shape of the first tensor, of those with at least two dimensions if there are such."""
+    shapes = [tuple(leaf.shape) for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
+    return next((shape for shape in shapes if len(shape) > 1), shapes[0] if shapes else ())

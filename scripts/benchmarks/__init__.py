@@ -1,1 +1,0 @@
-"""The suites of `scripts/benchmark.py`, and the published scheme that they compare with."""

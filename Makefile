@@ -1,5 +1,6 @@
 # make train     set up and run the main job on the embedded data; make train ARGS="model=resnet50 convert=true"
-# make test      set up and run the tests
+# make test      set up and run the tests that are fast
+# make test-all  the same, then those that are slow by nature: whole zoos of networks, thousands of random cases, wheels
 # make figures   set up and make every picture of docs/figures again, from data inside scikit-learn
 # make bench     set up and measure speed and memory (about 40 minutes), into docs/performance.md;
 #                make bench BENCH="--quick --output outputs/benchmark" tries it out
@@ -18,13 +19,19 @@ QUICK ?=
 CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 
-.PHONY: train test quick study figures bench check lowest format clean
+.PHONY: train test test-all quick study figures bench check lowest format clean
 
 train: .venv/installed
 	$(BIN)/python train.py $(ARGS)
 
+# One thread for each worker: the workers themselves are as many as there are cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
+
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
+	$(PYTEST) -m "not slow"
+
+test-all: test
+	$(PYTEST) -m slow
 
 quick: .venv/installed
 	for table in table1 table7 table8; do \

@@ -15,6 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout's ccnn, even where another is installed
+
 from ccnn.benchmark.names import NAMES, SUITES, TABLE3
 from ccnn.cli.arguments import Parser, choice
 from ccnn.errors import UserError, choices

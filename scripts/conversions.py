@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout's ccnn, even where another is installed
+
 from ccnn.cli import attempt
 from ccnn.cli.arguments import Parser
 from ccnn.cli.evaluate import job

@@ -1,5 +1,6 @@
 """Writes docs/cost.md: what each cell of the paper's tables costs, estimated from multiply-adds."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
@@ -9,6 +10,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout's ccnn, even where another is installed
 
 import ccnn
 import ccnn.config.run_name  # registers the resolver that conf/config.yaml needs

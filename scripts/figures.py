@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout's ccnn, even where another is installed
+
 from ccnn.cli.arguments import Parser
 from ccnn.errors import UserError
 

@@ -1,6 +1,7 @@
 """Writes docs/networks.md: which networks of torchvision and timm convert, and what that costs."""
 
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -12,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout's ccnn, even where another is installed
 
 import ccnn
 from ccnn.cli.arguments import Parser, choice, whole_number

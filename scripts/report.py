@@ -6,6 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout's ccnn, even where another is installed
+
 from ccnn.cli.arguments import Parser
 from ccnn.errors import UserError, choices
 from ccnn.report import render, spreadsheets

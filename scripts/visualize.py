@@ -4,6 +4,8 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout's ccnn, even where another is installed
+
 from ccnn.cli.arguments import Parser, choice, whole_number
 from ccnn.errors import UserError
 from ccnn.figures.methods import N_ROOKS, SHOWN

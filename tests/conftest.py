@@ -14,14 +14,16 @@ from omegaconf import DictConfig
 
 import ccnn.config.run_name  # registers the resolver that conf/config.yaml needs  # noqa: F401
 from ccnn.config import CONF
-from ccnn.runs import allowed_targets as trusting
+from ccnn.runs import allowed_targets
 
 
 @pytest.fixture(autouse=True)
 def trust(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the tests' own module defines may be built from a saved configuration."""
-    usual = trusting._trusted
-    monkeypatch.setattr(trusting, "_trusted", lambda target: target.startswith("experiments.") or usual(target))
+    usual = allowed_targets._usual
+    monkeypatch.setattr(
+        allowed_targets, "_usual", lambda target: target.startswith("experiments.") or usual(target)
+    )
 
 
 @pytest.fixture

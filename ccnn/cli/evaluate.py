@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 import ccnn.config.run_name  # registers the resolver that conf/config.yaml needs  # noqa: F401
 from ccnn.config import CONF
 from ccnn.errors import UserError
-from ccnn.runs.allowed_targets import refuse_foreign_targets
+from ccnn.runs.allowed_targets import check_targets
 from ccnn.runs.folder import saved_config
 
 HELP = """\
@@ -61,7 +61,7 @@ _SHORT = {
     "precision": "evaluation.precision",
     "batch_size": "data.eval_batch_size",
 }
-_OF_A_RUN = ("data.", "sampling.", "debug")
+_OF_A_RUN = ("data.", "sampling.", "debug", "trust=")
 """What can be changed of a run's own configuration: where and how its data are read, and how it is converted."""
 
 
@@ -120,7 +120,7 @@ def _checkpoint(path: Path) -> tuple[Path, Path]:
 def _of_run(run: Path, overrides: Sequence[str]) -> DictConfig:
     """The run's configuration, with the evaluation that is asked for and what newer versions have added."""
     saved = saved_config("run", run)
-    asked = [override for override in overrides if override.startswith("evaluation.")]
+    asked = [override for override in overrides if override.startswith(("evaluation.", "trust="))]
     changes = [override for override in overrides if override not in asked]
     for override in changes:
         key, _, value = override.lstrip("+").partition("=")
@@ -128,9 +128,12 @@ def _of_run(run: Path, overrides: Sequence[str]) -> DictConfig:
             not key.endswith("._target_") or OmegaConf.select(saved, key) != value
         ):
             raise UserError(f"{key}: cannot be changed, run={run} brings its own; leave {override} out.")
-    named = OmegaConf.from_dotlist([change.lstrip("+") for change in changes if "._target_=" in change])
-    refuse_foreign_targets("run", OmegaConf.masked_copy(saved, ["data", "model", "sampling"]), named)
     defaults, config = _compose(CONF, asked), _compose(run.resolve(), changes)
+    named = [{"_target_": override.partition("=")[2]} for override in changes if "._target_=" in override]
+    if not defaults.trust:
+        check_targets(
+            "run", OmegaConf.to_container(OmegaConf.masked_copy(saved, ["data", "model", "sampling"])), named
+        )
     with open_dict(config):
         config.evaluation = defaults.evaluation
         for name in defaults:

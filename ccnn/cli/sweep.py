@@ -102,7 +102,7 @@ class Sweep:
         failed = {job: line["error"] for job, line in last.items() if line["state"] == FAILED}
         running = 0
         for job, line in last.items():
-            if line["state"] == "begins" and read_status(self.folder / job)["state"] == RUNNING:
+            if line["state"] == "begins" and read_status(self.folder / job).state == RUNNING:
                 running += 1
             elif line["state"] == "begins":
                 failed[job] = "was killed (out of memory?), preempted, or took longer than the launcher's timeout"
@@ -185,7 +185,7 @@ def _fail(folder: Path, config: DictConfig, overrides: list[str], error: Excepti
             write_text(folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
             write_text(folder / "config.yaml", _text(config))
             write_status(folder, FAILED, message)
-        elif read_status(folder).get("process") == os.getpid() and read_status(folder)["state"] != FAILED:
+        elif read_status(folder).process == os.getpid() and read_status(folder).state != FAILED:
             write_status(folder, FAILED, message)  # of this process, not of another that is at it, or was
 
 
@@ -199,7 +199,7 @@ def _text(config: DictConfig) -> str:
 def _is_refused(folder: Path) -> bool:
     """Whether there is nothing in a job's folder but the note that it was refused."""
     names = {path.name for path in folder.glob("*") if path.suffix != ".log"}
-    return names <= _REFUSED and (not names or read_status(folder)["state"] == FAILED)
+    return names <= _REFUSED and (not names or read_status(folder).state == FAILED)
 
 
 def _forget(folder: Path) -> None:

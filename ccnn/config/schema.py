@@ -111,6 +111,7 @@ class Config:
     compile: bool
     checkpointing: bool
     resume: str | None
+    trust: bool
     sweep: _Folder
     exclude: list
     seed: _Seed

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def read(folder: Path, problems: list[str]) -> Run | None:
     config = _load(folder / "config.yaml", lambda text: yaml.load(text, Loader=_YAML), problems)
     status = _load(folder / "status.json", json.loads, problems) or {}
     if isinstance(status, dict) and status.get("state") == RUNNING:
-        status = read_status(folder)  # whose process may be gone
+        status = asdict(read_status(folder))  # whose process may be gone
     environment = _load(folder / "environment.json", json.loads, problems) or {}
     try:
         return build(folder, metrics, config, status, environment, _started(folder, environment))

@@ -55,15 +55,26 @@ def begin(folder: Path, config: DictConfig, overrides: Sequence[str], conversion
         raise UserError(f"{folder}: the run's folder cannot be written: {error}.") from error
 
 
+# What old runs call things that have moved since; their folders still resume, evaluate and report.
+MOVED = {
+    "ccnn.callbacks.Throughput": "ccnn.training.callbacks.Throughput",
+    "ccnn.progress.Progress": "ccnn.training.console.Progress",
+    "ccnn.pictures.callback.Pictures": "ccnn.figures.callback.Pictures",
+    "ccnn.schedulers.constant": "ccnn.training.schedulers.constant",
+    "ccnn.schedulers.cosine": "ccnn.training.schedulers.cosine",
+    "ccnn.schedulers.multistep": "ccnn.training.schedulers.multistep",
+}
+
+
 def saved_config(word: str, folder: Path) -> DictConfig:
-    """Reads what a run is.
+    """Reads the configuration of a run as plain data, with the names that moved classes have today.
 
     Args:
         word: of the command line that names the folder.
         folder: of the run.
 
     Raises:
-        UserError: it is no run's folder, or its config.yaml is damaged.
+        UserError: it is no run's folder, or its config.yaml is damaged, or would be composed or resolved again.
     """
     path = folder / "config.yaml"
     try:
@@ -75,7 +86,24 @@ def saved_config(word: str, folder: Path) -> DictConfig:
         raise UserError(f"{word}: {path} cannot be read: {error}.") from error
     if not isinstance(saved, DictConfig) or "model" not in saved:
         raise UserError(f"{word}: {path} is no configuration of a run.")
-    return saved
+    return OmegaConf.create(_as_saved(OmegaConf.to_container(saved), "", f"{word}: {path}"))
+
+
+def _as_saved(node: Any, key: str, where: str) -> Any:
+    """The same tree; raises for what no run saves, since Hydra and OmegaConf would read or call other things."""
+    if isinstance(node, dict):
+        if foreign := {"defaults", "hydra"} & node.keys() if not key else None:
+            raise UserError(
+                f"{where}: has the key {min(foreign)}, which no run saves; expected plain values alone."
+            )
+        return {
+            name: _as_saved(value, f"{key}.{name}" if key else str(name), where) for name, value in node.items()
+        }
+    if isinstance(node, list):
+        return [_as_saved(value, f"{key}[{number}]", where) for number, value in enumerate(node)]
+    if isinstance(node, str) and "${" in node:
+        raise UserError(f"{where}: {key} is {node!r}, an interpolation; a run saves plain values alone.")
+    return MOVED.get(node, node) if key.endswith("._target_") else node
 
 
 def refuse_other_files(folder: Path) -> None:

@@ -1,6 +1,5 @@
 """Where a run begins: anew, where an interrupted one stopped, or not at all because it is finished."""
 
-import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,15 +13,16 @@ from omegaconf import DictConfig, OmegaConf
 from ccnn.config.hyperparameters import flatten
 from ccnn.errors import UserError
 from ccnn.files import shorter
-from ccnn.runs.allowed_targets import refuse_foreign_targets
+from ccnn.runs.allowed_targets import check_targets
 from ccnn.runs.checkpoints import latest_checkpoint, relocated
 from ccnn.runs.folder import refuse_other_files, saved_config
 from ccnn.runs.lock import Lock
+from ccnn.runs.record import RunRecord
 from ccnn.runs.status import FINISHED, INTERRUPTED, RUNNING, read_status, write_status
 
 _DEVICES = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
 
-_PLACE = ("resume", "debug", "output_dir", "exclude", "sweep", "evaluation", *_DEVICES,
+_PLACE = ("resume", "trust", "debug", "output_dir", "exclude", "sweep", "evaluation", *_DEVICES,
           "trainer.default_root_dir", "data.root", "data.download", "data.num_workers")  # fmt: skip
 """Where and how a run is carried out, not what it is: these may differ when it goes on."""
 
@@ -49,7 +49,7 @@ class Start:
     folder: Path
     config: DictConfig
     checkpoint: Path | None = None
-    metrics: dict[str, Any] | None = None
+    metrics: RunRecord | None = None
     said: str = ""
     lock: Lock = field(default_factory=Lock)
     known: bool = True
@@ -103,7 +103,8 @@ def _find(config: DictConfig, folder: Path, overrides: Sequence[str], sweep: boo
     if config.resume not in (None, "auto"):
         folder = Path(config.resume).expanduser().absolute()
         saved = _saved(folder)
-        refuse_foreign_targets("resume", saved, config)
+        if not config.get("trust"):
+            check_targets("resume", OmegaConf.to_container(saved), OmegaConf.to_container(config, resolve=True))
         _same(saved, config, folder, [override.lstrip("+~").partition("=")[0] for override in overrides])
         typed = {override.lstrip("+").partition("=")[0] for override in overrides}
         for key in _PLACE:
@@ -113,6 +114,7 @@ def _find(config: DictConfig, folder: Path, overrides: Sequence[str], sweep: boo
             if group not in saved:
                 OmegaConf.update(saved, str(group), config[group], force_add=True)
         OmegaConf.update(saved, "resume", config.resume)
+        OmegaConf.update(saved, "trust", config.get("trust", False), force_add=True)
         return _go_on(saved, folder, again=False, lock=lock)
     if config.resume == "auto" and not sweep:
         folder = _newest(config, folder) or folder
@@ -141,39 +143,28 @@ def _go_on(config: DictConfig, folder: Path, again: bool, lock: Lock) -> Start:
     if first:
         lock.take(folder)
     status = read_status(folder)
-    metrics, damaged = _metrics(folder)
+    try:
+        metrics, damaged = RunRecord.read(folder), ""
+    except UserError as error:
+        metrics, damaged = None, f"{error} The run is tested again. "
     if metrics is not None:
-        if first and status["state"] != FINISHED:  # killed between the two files
+        if first and status.state != FINISHED:  # killed between the two files
             _finish(folder)
-        said = f"{shorter(folder)}: is finished already, test error {metrics['test/error']:.2f} %."
+        said = f"{shorter(folder)}: is finished already, test error {metrics.test_error:.2f} %."
         return Start(folder, config, metrics=metrics, said=said, lock=lock)
-    if status["state"] == RUNNING and first:
+    if status.state == RUNNING and first:
         raise UserError(
-            f"{folder}: is running, as process {status.get('process')} of {status.get('host')}. If it is not, "
+            f"{folder}: is running, as process {status.process} of {status.host}. If it is not, "
             f"delete {folder / 'status.json'}."
         )
-    if again and status["state"] not in (INTERRUPTED, FINISHED, ""):
-        said = f"{shorter(folder)}: {status['state']} before, begins anew."
+    if again and status.state not in (INTERRUPTED, FINISHED, ""):
+        said = f"{shorter(folder)}: {status.state} before, begins anew."
         return Start(folder, config, said=said, lock=lock)
     checkpoint, said = latest_checkpoint(folder)
     if checkpoint is not None:
         said = said or f"{shorter(folder)}: goes on from {checkpoint.name}."
     said = damaged + (said or f"{shorter(folder)}: has no checkpoint yet, begins anew.")
     return Start(folder, config, checkpoint, said=said, lock=lock)
-
-
-def _metrics(folder: Path) -> tuple[dict[str, Any] | None, str]:
-    """The result of a finished run, if there is one; what to say of one that cannot be read."""
-    path = folder / "metrics.json"
-    try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None, ""
-    except (OSError, ValueError):
-        metrics = None
-    if isinstance(metrics, dict) and isinstance(metrics.get("test/error"), float) and "val/error" in metrics:
-        return metrics, ""
-    return None, f"{path}: is damaged, the run is tested again. "
 
 
 def _finish(folder: Path) -> None:

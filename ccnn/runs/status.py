@@ -1,54 +1,46 @@
-"""How far a run is: status.json in its folder."""
+"""Which state a run is in, and whether its process is still alive."""
 
-import json
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from ccnn.files import write_json
+from ccnn.runs.record import FAILED, FINISHED, INTERRUPTED, RUNNING, Status
 
-RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "interrupted"
+__all__ = ["FAILED", "FINISHED", "INTERRUPTED", "RUNNING", "heartbeat", "read_status", "write_status"]
 
-_BEAT, _SILENCE = 60.0, 15 * 60.0
-"""Seconds between two signs of life of a run, and those after which it is given up from another machine."""
+_BEAT = 60.0  # seconds between two signs of life
+_SILENCE = 15 * 60.0  # seconds without one after which another machine considers a run dead
 
 
 def write_status(folder: Path, state: str, error: str | None = None) -> None:
-    """Notes a run's state, and who wrote it."""
-    status = {
-        "state": state,
-        "error": error,
-        "name": folder.name,
-        "time": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "host": socket.gethostname(),
-        "process": os.getpid(),
-        "started": _started(os.getpid()),
-        "slurm_job": os.environ.get("SLURM_JOB_ID"),
-    }
-    write_json(folder / "status.json", status)
+    """Records a run's state, and that this process wrote it.
 
-
-def read_status(folder: Path) -> dict[str, Any]:
-    """A run's status; a run whose process is gone was interrupted, whatever it wrote last.
-
-    Returns:
-        The content of status.json, `state` being "" where there is none or it cannot be read.
+    Raises:
+        OSError: it cannot be written.
     """
-    try:
-        status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {"state": ""}
-    if not isinstance(status, dict) or "state" not in status:
-        return {"state": ""}
-    if status["state"] == RUNNING and not _alive(status, folder):
-        status["state"] = INTERRUPTED
-    return status
+    Status(
+        state=state,
+        error=error,
+        name=folder.name,
+        time=datetime.now().astimezone().isoformat(timespec="seconds"),
+        host=socket.gethostname(),
+        process=os.getpid(),
+        started=_started(os.getpid()),
+        slurm_job=os.environ.get("SLURM_JOB_ID"),
+    ).write(folder)
+
+
+def read_status(folder: Path) -> Status:
+    """Reads a run's status; a run whose process is gone counts as interrupted, whatever it wrote last."""
+    status = Status.read(folder)
+    gone = status.state == RUNNING and not _alive(status, folder)
+    return replace(status, state=INTERRUPTED) if gone else status
 
 
 @contextmanager
@@ -70,23 +62,21 @@ def heartbeat(folder: Path) -> Iterator[None]:
         thread.join()
 
 
-def _alive(status: dict[str, Any], folder: Path) -> bool:
-    """Whether the process that wrote this may still run: on another machine its signs of life tell."""
-    process = status.get("process")
-    if status.get("host") != socket.gethostname():
-        job = status.get("slurm_job")
-        if job is not None and job == os.environ.get("SLURM_JOB_ID"):  # this very job, which SLURM has moved here
-            return False
+def _alive(status: Status, folder: Path) -> bool:
+    """Whether the process that wrote this may still run; on another machine its heartbeat tells."""
+    if status.host != socket.gethostname():
+        if status.slurm_job is not None and status.slurm_job == os.environ.get("SLURM_JOB_ID"):
+            return False  # Slurm moved this very job here
         return time.time() - (folder / "status.json").stat().st_mtime < _SILENCE
-    if not isinstance(process, int) or process == os.getpid():
+    if not isinstance(status.process, int) or status.process == os.getpid():
         return False
     try:
-        os.kill(process, 0)
+        os.kill(status.process, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass
-    return status.get("started") in (None, _started(process))  # or its number was given to another
+    return status.started in (None, _started(status.process))  # else its number was given to another process
 
 
 def _started(process: int) -> str | None:

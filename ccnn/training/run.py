@@ -23,6 +23,7 @@ from ccnn.config.hyperparameters import flatten, shown
 from ccnn.config.targets import validate_targets
 from ccnn.errors import UserError
 from ccnn.files import shorter, write_json
+from ccnn.runs.allowed_targets import needs_trust
 from ccnn.runs.checkpoints import read_checkpoint, remove_damaged
 from ccnn.runs.csv_log import go_on
 from ccnn.runs.folder import begin, clear, other_environment
@@ -89,7 +90,7 @@ def _carry_out(start: Start, overrides: Sequence[str], sweep: bool) -> dict[str,
     if start.said:
         Console().print(start.said, highlight=False, markup=False, soft_wrap=True)
     if start.metrics is not None:
-        return start.metrics
+        return start.metrics.to_dict()
     OmegaConf.update(start.config, "output_dir", str(start.folder))
     validate(start.config)
     validate_targets(start.config)
@@ -149,7 +150,7 @@ def _run(start: Start, overrides: Sequence[str], sweep: bool) -> dict[str, Any]:
             write_status(folder, FINISHED)
     except BaseException as error:
         if isinstance(error, Interrupted):
-            _explain(error, trainer, folder, sweep)
+            _explain(error, trainer, folder, config, sweep)
         if trainer.is_global_zero and not (folder / "metrics.json").exists():
             _note(folder, error)
         raise
@@ -170,11 +171,13 @@ def _begin(start: Start, overrides: Sequence[str], conversion: str | None) -> No
     _children_log_to(start.folder)
 
 
-def _explain(stopped: Interrupted, trainer: pl.Trainer, folder: Path, sweep: bool) -> None:
+def _explain(stopped: Interrupted, trainer: pl.Trainer, folder: Path, config: DictConfig, sweep: bool) -> None:
     """Gives the message of an interruption what there is to do; of several processes the first says it."""
     how = "Nothing was saved yet."
     if stopped.saved:
-        how = "To go on: " + ("the same command again" if sweep else f"python train.py resume={shorter(folder)}")
+        trust = " trust=true" if needs_trust(OmegaConf.to_container(config, resolve=True)) else ""
+        command = "the same command again" if sweep else f"python train.py resume={shorter(folder)}{trust}"
+        how = f"To go on: {command}"
     where = f"Interrupted in epoch {trainer.current_epoch + 1}, step {trainer.global_step}."
     stopped.message = " ".join(filter(None, [where, stopped.lost, how])) if trainer.is_global_zero else ""
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import re
 import shutil
 import stat
@@ -16,13 +15,11 @@ from typing import Any
 import pytest
 import torch
 from experiments import SMALL, Compose, Run, signal_at
-from omegaconf import OmegaConf
 from run_results import assert_same_run, metrics, rows, same, state, status
 
 from ccnn.cli.evaluate import job
 from ccnn.errors import UserError
 from ccnn.files import write_text
-from ccnn.runs.allowed_targets import refuse_foreign_targets
 from ccnn.runs.checkpoints import read_checkpoint
 from ccnn.runs.lock import LOCK
 from ccnn.runs.signals import Interrupted
@@ -215,7 +212,7 @@ def test_a_run_of_another_machine_is_given_up_when_it_is_silent(minutes: int, al
     path = stopped / "status.json"
     path.write_text(json.dumps(status(stopped) | {"host": "elsewhere", "slurm_job": "16"}))
     os.utime(path, times=(time.time() - 60 * minutes,) * 2)
-    assert read_status(stopped)["state"] == ("running" if alive else "interrupted")
+    assert read_status(stopped).state == ("running" if alive else "interrupted")
 
 
 def test_a_run_gives_signs_of_life(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -507,60 +504,9 @@ def test_a_damaged_result_is_found_again(
     first = run(*RANDOM)
     (tmp_path / "run/metrics.json").write_text(content)
     again = run(f"resume={tmp_path / 'run'}", folder="elsewhere")
-    assert "metrics.json: is damaged, the run is tested again" in capsys.readouterr().out
+    assert "The run is tested again" in capsys.readouterr().out
     assert again["test/loss"] == first["test/loss"]
     assert metrics(tmp_path / "run")["test/loss"] == first["test/loss"]
-
-
-@pytest.mark.parametrize(
-    "target",
-    [
-        "os.mkdir",
-        "torch.nn.init.torch.os.mkdir",
-        "torch.hub.load",
-        "timm.models.load_state_dict",
-        "torchvision.datasets.utils.download_and_extract_archive",
-        "torchvision.io.write_file",
-        "torch.nn.utils.skip_init",
-        "pytorch_lightning.callbacks.callback.Any",
-        "ccnn.files.write_bytes",
-        "ccnn.runs.folder.clear",
-    ],
-)
-def test_what_a_foreign_run_names_is_not_called(target: str, stopped: Path, run: Run) -> None:
-    config = stopped / "config.yaml"
-    config.write_text(
-        config.read_text().replace("_target_: ccnn.training.callbacks.Throughput", f"_target_: {target}")
-    )
-    with pytest.raises(UserError, match=rf"resume: callbacks\.throughput\._target_ is '{re.escape(target)}'"):
-        run(f"resume={stopped}", folder="elsewhere")
-
-
-def test_what_a_foreign_run_may_name() -> None:
-    for target in ("torch.optim.RMSprop", "torch.optim.lr_scheduler.StepLR", "torch.nn.GELU",
-                   "pytorch_lightning.callbacks.EarlyStopping", "ccnn.models.Toy"):  # fmt: skip
-        config = OmegaConf.create({"part": {"_target_": target}})
-        refuse_foreign_targets("resume", config, OmegaConf.create())
-
-
-def test_weights_that_a_foreign_run_has_unpickled_are_not(stopped: Path, run: Run, tmp_path: Path) -> None:
-    """timm does so on request; nothing of it may happen, whether the run goes on or is scored."""
-    bomb, mark = tmp_path / "weights.pth", tmp_path / "mark"
-
-    class Bomb:
-        def __reduce__(self) -> tuple[Any, ...]:
-            return os.mkdir, (str(mark),)
-
-    bomb.write_bytes(pickle.dumps(Bomb()))
-    config = OmegaConf.load(stopped / "config.yaml")
-    model = {"_target_": "timm.models.load_state_dict", "checkpoint_path": str(bomb), "weights_only": False}
-    OmegaConf.update(config, "model", {**model, "name": "x", "use_ema": True}, merge=False)
-    OmegaConf.save(config, stopped / "config.yaml")
-    with pytest.raises(UserError, match=r"^resume: model\._target_ is 'timm\.models\.load_state_dict'"):
-        run(f"resume={stopped}", folder="elsewhere")
-    with pytest.raises(UserError, match=r"^run: model\._target_ is 'timm\.models\.load_state_dict'"):
-        job([f"run={stopped}"])
-    assert not mark.exists()
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def jobs_that(**values: object) -> tuple[str, ...]:
 def states(folder: Path) -> list[str]:
     """The state of each job whose folder is there."""
     found = (folder / "outputs/sweeps/s").glob("*/status.json")
-    return sorted(read_status(path.parent)["state"] for path in found)
+    return sorted(read_status(path.parent).state for path in found)
 
 
 def test_a_job_that_is_always_killed_does_not_block_the_others(nursery: Nursery, tmp_path: Path) -> None:

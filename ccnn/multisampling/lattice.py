@@ -1,15 +1,15 @@
 """The lattice sequence: samplers chosen step by step so that the samples of all submaps lie far apart.
 
-Distances are those on the torus of one cell, the product of the strides so far on a side, since every cell
-looks the same. A step of stride 2 has two samplers to choose from, and between two submaps only matters
-whether they choose the same one; so "no two samples closer than d" is a set of statements "these two are
-equal" and "these two differ", which a union-find with parities decides at once. The largest d is therefore
-exact. Source: arXiv 1805.10766, the section on sampling.
+All cells look the same, so distances are measured on the torus of one cell, whose side is the product of the
+strides so far. A step of stride 2 chooses between two samplers, and for two submaps it matters only whether they
+choose the same one. "No two samples closer than d" is therefore a set of statements "these two are equal" or
+"these two differ", which a union-find with parities decides, and the largest d is exact. Source: arXiv 1805.10766,
+the section on sampling.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import gcd
+from math import gcd, prod
 
 Position = tuple[int, int]
 Sampler = tuple[Position, ...]
@@ -19,8 +19,8 @@ STANDARD: Sampler = ((0, 0), (1, 1))
 COMPLEMENTARY: Sampler = ((0, 1), (1, 0))
 """Sampler 1 of the paper: top-right and bottom-left."""
 
-# The published choices of the first steps of stride 2, a sampler's index for each incoming submap. Each is
-# one of the best after the steps before it; the paper's own choice among equals keeps results comparable.
+# The published choices of the first steps of stride 2: a sampler's index for each incoming submap. Each is among
+# the best that follow the steps before it; taking the paper's choice keeps results comparable.
 _PUBLISHED = ("0", "00", "0101", "01100011", "0010100101001010")
 
 
@@ -28,11 +28,15 @@ _PUBLISHED = ("0", "00", "0101", "01100011", "0010100101001010")
 def lattice(strides: tuple[int, ...]) -> tuple[Sampler, ...]:
     """The samplers of a layer, one for each incoming submap.
 
-    A stride of 2ⁿ is n steps of stride 2 within one window, so that all paths through a network that reach
-    the same stride have the same pattern.
+    A stride of 2ⁿ counts as n steps of stride 2, so all paths through a network that reach the same total stride
+    have the same pattern.
 
     Args:
         strides: of the multisampling steps on the way from the input, the layer's own last.
+
+    Example:
+        >>> lattice((2, 2, 2))[1] == COMPLEMENTARY
+        True
     """
     path = binary_steps(strides[:-1])
     steps: list[tuple[Sampler, ...]] = []
@@ -43,25 +47,22 @@ def lattice(strides: tuple[int, ...]) -> tuple[Sampler, ...]:
 
 
 def compose(steps: Sequence[Sampler]) -> Sampler:
-    """The sampler of one window that keeps what a sequence of steps keeps, in the order of their submaps."""
-    return _compose([(step,) * _number(steps[:i]) for i, step in enumerate(steps)], 1, 0)
+    """The sampler of one window that keeps what a sequence of steps keeps, in the order of their submaps.
+
+    >>> compose([STANDARD, STANDARD])
+    ((0, 0), (1, 1), (2, 2), (3, 3))
+    """
+    return _compose([(step,) * prod(map(len, steps[:i])) for i, step in enumerate(steps)], 1, 0)
 
 
 def compose_each(steps: Sequence[Sequence[Sampler]]) -> tuple[Sampler, ...]:
-    """As `compose`, for each entering submap; every step has a sampler for each submap at its own input."""
+    """Like `compose`, but for each incoming submap; a step has one sampler per submap at its own input."""
     submaps = len(steps[0])
     return tuple(_compose(steps, submaps, submap) for submap in range(submaps))
 
 
-def _number(steps: Sequence[Sampler]) -> int:
-    number = 1
-    for step in steps:
-        number *= len(step)
-    return number
-
-
 def _compose(steps: Sequence[Sequence[Sampler]], submaps: int, submap: int) -> Sampler:
-    """As `compose`, for one of the entering submaps; a step has a sampler for each submap at its input."""
+    """Like `compose_each`, but for one of the incoming submaps."""
     positions: list[Position] = [(0, 0)]
     scale = 1
     for samplers in steps:
@@ -78,7 +79,11 @@ def _compose(steps: Sequence[Sequence[Sampler]], submaps: int, submap: int) -> S
 
 
 def binary_steps(strides: Sequence[int]) -> tuple[int, ...]:
-    """The strides with each 2ⁿ replaced by n steps of 2."""
+    """The strides, each 2ⁿ replaced by n steps of 2.
+
+    >>> binary_steps([4, 3, 2])
+    (2, 2, 3, 2)
+    """
     return tuple(
         step
         for stride in strides
@@ -88,11 +93,11 @@ def binary_steps(strides: Sequence[int]) -> tuple[int, ...]:
 
 @lru_cache(maxsize=256)
 def _pattern(path: tuple[int, ...]) -> tuple[Position, ...]:
-    """The places of all samples in the cell that the steps of a path make."""
+    """Where all samples lie in the cell that a path's steps make."""
     if not path:
         return ((0, 0),)
     before, step = path[:-1], path[-1]
-    scale, chosen = _side(before), _choose(before, step)
+    scale, chosen = prod(before), _choose(before, step)
     return tuple(
         (y + scale * sampler[kept][0], x + scale * sampler[kept][1])
         for kept in range(step)
@@ -103,34 +108,35 @@ def _pattern(path: tuple[int, ...]) -> tuple[Position, ...]:
 def _choose(path: tuple[int, ...], step: int) -> tuple[Sampler, ...]:
     """A sampler for each sample of a path's pattern, for the next step."""
     if step != 2:
-        return _spread(_pattern(path), _side(path), step)
+        return _spread(_pattern(path), prod(path), step)
     if len(path) < len(_PUBLISHED) and set(path) <= {2}:
         choices: Sequence[int] = [int(index) for index in _PUBLISHED[len(path)]]
     else:
-        choices = _farthest(_pattern(path), _side(path))
+        choices = _farthest(_pattern(path), prod(path))
     return tuple((STANDARD, COMPLEMENTARY)[index] for index in choices)
 
 
 def _farthest(pattern: Sequence[Position], side: int) -> list[int]:
-    """The choice between the two samplers of stride 2 with the largest minimum distance; of equals the first."""
+    """The choice between the two samplers of stride 2 with the largest minimum distance; the first of equals."""
     statements: dict[int, list[tuple[int, int, bool]]] = {}
     for second, (y2, x2) in enumerate(pattern):
         for first, (y1, x1) in enumerate(pattern[:second]):
             y, x = y2 - y1, x2 - x1
             equal = min(_distance(y, x, 2 * side), _distance(y + side, x + side, 2 * side))
             unequal = min(_distance(y + side, x, 2 * side), _distance(y, x + side, 2 * side))
-            statements.setdefault(equal, []).append((first, second, True))  # so near that they must differ
+            # Equal samplers would bring two samples this near, so for a larger distance they must differ.
+            statements.setdefault(equal, []).append((first, second, True))
             statements.setdefault(unequal, []).append((first, second, False))
     choices = _Parities(len(pattern))
     for _, nearest in sorted(statements.items()):
         before = choices.copy()
-        if not all(choices.state(first, second, differ) for first, second, differ in nearest):
+        if not all(choices.add(first, second, differ) for first, second, differ in nearest):
             return before.values()
     return choices.values()
 
 
 class _Parities:
-    """A union-find over booleans: which of them are known to be equal, and which to differ."""
+    """A union-find over booleans: which are known to be equal, and which to differ."""
 
     def __init__(self, count: int) -> None:
         self.parent, self.differs = list(range(count)), [False] * count
@@ -141,15 +147,15 @@ class _Parities:
         return other
 
     def find(self, item: int) -> tuple[int, bool]:
-        """The first item that this one is linked with, and whether they differ."""
+        """The root that an item is linked with, and whether the two differ."""
         differs = False
         while self.parent[item] != item:
             differs ^= self.differs[item]
             item = self.parent[item]
         return item, differs
 
-    def state(self, first: int, second: int, differ: bool) -> bool:
-        """Adds a statement; false if it contradicts the earlier ones."""
+    def add(self, first: int, second: int, differ: bool) -> bool:
+        """Adds a statement and returns whether it agrees with the earlier ones."""
         (one, a), (two, b) = self.find(first), self.find(second)
         if one == two:
             return a ^ b == differ
@@ -163,7 +169,11 @@ class _Parities:
 
 
 def lines(side: int) -> list[Sampler]:
-    """The n-rooks samplers that are straight lines: row i keeps column a·i + b. For side 3 these are all six."""
+    """The n-rooks samplers that are straight lines: row i keeps column a·i + b. For side 3 these are all six.
+
+    >>> lines(2) == [STANDARD, COMPLEMENTARY]
+    True
+    """
     return [
         tuple((i, (a * i + b) % side) for i in range(side))
         for a in range(1, side)
@@ -173,9 +183,9 @@ def lines(side: int) -> list[Sampler]:
 
 
 def _spread(pattern: Sequence[Position], side: int, step: int) -> tuple[Sampler, ...]:
-    """Samplers for a stride that is no power of two: each submap in turn takes the one farthest from the rest.
+    """Samplers for a stride that is no power of two, by coordinate descent: good, not proven best.
 
-    One submap after another improves until none can; good, not proven best.
+    Each submap in turn takes the line of samples that lies farthest from all others, until none can improve.
     """
     candidates = lines(step)
     chosen = [candidates[0]] * len(pattern)
@@ -200,13 +210,6 @@ def _spread(pattern: Sequence[Position], side: int, step: int) -> tuple[Sampler,
             if crowding(index, best) < crowding(index, chosen[index]):
                 chosen[index], improved = best, True
     return tuple(chosen)
-
-
-def _side(path: Sequence[int]) -> int:
-    side = 1
-    for step in path:
-        side *= step
-    return side
 
 
 def _distance(y: int, x: int, side: int) -> int:

@@ -1,9 +1,11 @@
-from itertools import product
+from itertools import permutations, product
 from math import prod
 
 import pytest
-from reference import LATTICE, min_toroidal_distance, offsets_reference
+import torch
+from reference import COMPLETE, LATTICE, min_toroidal_distance, offsets_reference
 
+import ccnn
 from ccnn.multisampling.samplers import COMPLEMENTARY, STANDARD, Sampling, diagonal
 from ccnn.multisampling.submaps import offsets
 
@@ -45,6 +47,62 @@ def test_samplers_have_the_rooks_property(stride: int) -> None:
     assert len({y for y, _ in diagonal(stride)}) == len({x for _, x in diagonal(stride)}) == stride
 
 
+@pytest.mark.parametrize("strides", [(4, 2), (2, 4), (8,), (3, 2), (2, 3)])
+def test_complete_keeps_every_position_once(strides: tuple[int, ...]) -> None:
+    side = prod(strides)
+    assert sorted(offsets(steps("complete", strides))) == sorted(product(range(side), repeat=2))
+
+
+def test_complete_of_stride_four_is_aligned_with_two_steps_of_two() -> None:
+    assert offsets(steps("complete", (4,))) == offsets_reference([[COMPLETE], [COMPLETE] * 4])
+
+
+class UpperRow(Sampling):
+    """Keeps the first row of each window."""
+
+    def choose(self, strides):  # type: ignore[no-untyped-def]
+        return (tuple((0, dx) for dx in range(strides[-1])),)
+
+
+def test_a_subclass_is_a_method_of_its_own() -> None:
+    sampling = UpperRow("upper_row", skip_first=1)
+    assert str(sampling) == "upper_row skip_first=1"
+    assert sampling == UpperRow("upper_row", skip_first=1)
+    assert sampling not in (Sampling("naive", skip_first=1), UpperRow("upper_row"))
+    assert sampling.in_evaluation() is sampling
+    assert not sampling.draws
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1, 2), torch.nn.Conv2d(1, 1, 1, 2), torch.nn.Flatten())
+    ccnn.convert(model, (1, 4, 4), UpperRow("upper_row"))
+    report = ccnn.conversion_report(model)
+    assert report.sampling.name == "upper_row"
+    assert [layer.submaps for layer in report.layers] == [(1, 2), (2, 4)]
+    weight, bias = (model[0].weight * model[1].weight).item(), (model[0].bias * model[1].weight).item()
+    x = torch.arange(16.0).reshape(1, 1, 4, 4)
+    # Of each 4×4 cell the two steps keep the first row.
+    expected = weight * x[0, 0, 0].mean() + bias + model[1].bias.item()
+    assert model(x).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "name", "message"),
+    [
+        ((((0, 0),),), "naive", "sampling.name: 'naive' is a method of ccnn's; give Chosen another name"),
+        ((((0, 2),),), "mine", r"Chosen.choose must return .* of a 2×2 window, got \(\(\(0, 2\),\),\)"),
+        ((((0, 1), (0, 1)),), "mine", "different positions"),
+        ((((0, 0),), ((0, 1), (1, 0))), "mine", "equally many"),
+        (((),), "mine", "equally many"),
+        ((), "mine", "equally many"),
+    ],
+)
+def test_what_a_subclass_chooses_is_checked(chosen, name: str, message: str) -> None:  # type: ignore[no-untyped-def]
+    class Chosen(Sampling):
+        def choose(self, strides):  # type: ignore[no-untyped-def]
+            return chosen
+
+    with pytest.raises(ValueError, match=message):
+        Chosen(name).assignment((2,))
+
+
 def test_unknown_methods_are_named() -> None:
     with pytest.raises(ValueError, match=r"got 'latice', expected one of .*lattice.*Did you mean 'lattice'"):
         Sampling("latice")
@@ -67,6 +125,23 @@ def test_each_lattice_step_is_the_best_there_is(path: tuple[int, ...]) -> None:
         if chosen[0] == STANDARD  # the other half are the same patterns, shifted
     )
     assert min_toroidal_distance(offsets(steps("lattice", (*path, 2))), 2 * side) == best
+
+
+@pytest.mark.parametrize("path", [(3,), (2, 2), (5,)])
+def test_a_step_of_three_is_the_best_there_is(path: tuple[int, ...]) -> None:
+    """By trying all n-rooks samplers; the diagonal on every submap is worse in each of these cases."""
+    before, side = offsets(steps("lattice", path)), prod(path)
+    rooks = [tuple(enumerate(columns)) for columns in permutations(range(3))]
+
+    def distance(chosen):  # type: ignore[no-untyped-def]
+        samples = [
+            (y + side * dy, x + side * dx) for (y, x), p in zip(before, chosen, strict=True) for dy, dx in p
+        ]
+        return min_toroidal_distance(samples, 3 * side)
+
+    best = max(distance(chosen) for chosen in product(rooks, repeat=len(before)))
+    assert distance([diagonal(3)] * len(before)) < best
+    assert min_toroidal_distance(offsets(steps("lattice", (*path, 3))), 3 * side) == best
 
 
 @pytest.mark.parametrize("strides", [(3,), (3, 3), (2, 3), (3, 2), (5,), (6, 2), (7,)])

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterator
-from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import torch
@@ -38,7 +37,7 @@ def plan(model: nn.Module, input_size: InputSize, sampling: Sampling) -> Plan:
         def attempt(sampling: Sampling) -> Plan:
             rules, traditional = _choose(dry, plain, sampling)
             if sampling.skip_first:
-                every = replace(sampling, name="naive", skip_first=0, samplers=(), sequence=((0,),))
+                every = Sampling("naive", only=sampling.only, skip=sampling.skip)
                 traditional |= _first_levels(_plan(dry, rules, plain, traditional, input_size, every), sampling)
                 rules = {name: rule for name, rule in rules.items() if name not in traditional}
             return _plan(dry, rules, plain, traditional, input_size, sampling)

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .conversion import ConversionError, ConversionReport, conversion_report, convert, register_rule
-    from .cost import multiply_adds, parameters
     from .dense import ToDense
     from .dilation import dilate
-    from .inspection import summary
+    from .inspection import multiply_adds, parameters, summary
     from .joint import JointAdaptiveAvgPool2d, JointAdaptiveMaxPool2d, JointDropout2d
     from .layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredLPPool2d, CheckeredMaxPool2d
     from .samplers import Sampling
@@ -40,10 +39,9 @@ __all__ = [
 
 _HOMES = {
     "conversion": ("ConversionError", "ConversionReport", "conversion_report", "convert", "register_rule"),
-    "cost": ("multiply_adds", "parameters"),
     "dense": ("ToDense",),
     "dilation": ("dilate",),
-    "inspection": ("summary",),
+    "inspection": ("multiply_adds", "parameters", "summary"),
     "joint": ("JointAdaptiveAvgPool2d", "JointAdaptiveMaxPool2d", "JointDropout2d"),
     "layers": ("CheckeredAvgPool2d", "CheckeredConv2d", "CheckeredLPPool2d", "CheckeredMaxPool2d"),
     "samplers": ("Sampling",),

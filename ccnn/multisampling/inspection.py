@@ -1,4 +1,4 @@
-"""summary(): a table of what each level or layer of a network is, yields and costs."""
+"""What a network yields and costs, level by level or layer by layer; nothing is computed, only shapes are."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,11 +8,36 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from .base import Multisampling
-from .conversion.meta import InputSize, skeleton
-from .cost import parameters
+from .conversion.meta import InputSize, checked, gist, outputs, skeleton
 from .network_calls import Call, calls_of, plain_calls
+
+
+def parameters(model: nn.Module) -> int:
+    """Number of trainable parameters, shared ones counted once.
+
+    >>> parameters(nn.Linear(3, 2))
+    8
+    """
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def multiply_adds(model: nn.Module, input_size: InputSize) -> int:
+    """Multiply-adds of convolutions and linear layers for one image of `input_size` (C, H, W), in evaluation.
+
+    Raises:
+        ValueError: for a malformed input size.
+
+    Example:
+        >>> multiply_adds(nn.Conv2d(3, 8, 3, stride=2, padding=1), (3, 16, 16)) == 3 * 8 * 9 * 8 * 8
+        True
+    """
+    size = checked(input_size)
+    with FlopCounterMode(display=False) as counter:
+        outputs(skeleton(model).eval(), size, images=1)
+    return int(counter.get_total_flops()) // 2
 
 
 @dataclass(frozen=True)
@@ -20,13 +45,13 @@ class Row:
     """One level or one call of a layer, for one image in evaluation.
 
     Attributes:
-        name: of the layer in the network; of a level's first layer.
-        kind: its class; of a level, those of the layers that compute or change the size of the map.
-        size: its output without the batch, (C, H, W) or (features,); of a level, its last layer's.
-        submaps: the number of maps of that size that stand for one image.
+        name: the layer's, or that of a level's first layer.
+        kind: the layer's class; for a level, the classes that compute or change the size of the map.
+        size: the output without the batch, (C, H, W) or (features,); for a level, that of its last layer.
+        submaps: number of maps of that size that stand for one image.
         parameters: trainable ones, each counted once in the whole network.
         multiply_adds: of convolutions and linear layers.
-        plain_multiply_adds: the same in the plain network; None where there is no telling.
+        plain_multiply_adds: the same in the plain network; None if there is no plain network.
     """
 
     name: str
@@ -39,20 +64,20 @@ class Row:
 
     @property
     def factor(self) -> float | None:
-        """Multiply-adds over the plain network's; None where that has none."""
+        """Multiply-adds divided by the plain network's; None if that has none."""
         return self.multiply_adds / self.plain_multiply_adds if self.plain_multiply_adds else None
 
 
 @dataclass(frozen=True, repr=False)
 class NetworkSummary:
-    """What `summary` found; printing it shows the table.
+    """The table that `summary` returns; `print` shows it.
 
     Attributes:
         name: class of the network.
         input_size: (C, H, W).
-        by: what a row is.
+        by: what a row stands for.
         rows: in the order of the forward pass.
-        total: of the whole network; its output is the last row's.
+        total: of the whole network.
     """
 
     name: str
@@ -84,40 +109,34 @@ class NetworkSummary:
 
 
 def summary(model: nn.Module, input_size: InputSize, by: Literal["level", "layer"] = "level") -> NetworkSummary:
-    """Tells what a network, plain or converted, yields and costs on its way; it is not run and not changed.
+    """Shapes, submaps, parameters and multiply-adds of a network, plain or converted, without running it.
 
-    The plain network's cost needs no second network: a copy of this one that keeps one position of each window
-    is the plain network.
+    A copy that keeps one position of each window is the plain network, to which the cost is compared.
 
     Args:
-        model: any CNN. One that was built from multisampling layers and merges submaps in a forward of its own
-            has no plain network to compare with, and no factors.
+        model: any CNN. One that was built from multisampling layers, and merges submaps in its own forward, has no
+            plain network and therefore no factors.
         input_size: (C, H, W) of an image.
-        by: a row for each `level`, all layers that yield equally many submaps of one size, or for each `layer`.
+        by: one row per `level` (all layers that yield equally many submaps of one size) or per `layer`.
 
     Returns:
-        The table: print it, or take the numbers of its rows.
+        The table: print it, or read the numbers of its rows.
 
     Raises:
         ValueError: for another `by`, a malformed input size, or a network that does not run on `input_size`.
 
     Example:
-        >>> print(ccnn.summary(torchvision.models.resnet50(), (3, 224, 224)))
+        >>> table = summary(nn.Conv2d(3, 8, 3, stride=2), (3, 17, 17), by="layer")
+        >>> [(row.kind, row.size, row.parameters) for row in table.rows]
+        [('Conv2d', (8, 8, 8), 224)]
     """
     if by not in ("level", "layer"):
         raise ValueError(f"by: expected 'level' or 'layer', got {by!r}")
-    match input_size:
-        case int(channels), int(height), int(width) if min(channels, height, width) > 0:
-            size = (channels, height, width)
-        case _:
-            raise ValueError(f"input_size: expected (channels, height, width), got {input_size!r}")
+    size = checked(input_size)
     try:
         calls = calls_of(skeleton(model), size)
     except Exception as error:
-        reason = (str(error).strip() or "(no message)").splitlines()[0]
-        raise ValueError(
-            f"summary: the network does not run on input_size={size}: {type(error).__name__}: {reason}"
-        ) from error
+        raise ValueError(f"summary: the network does not run on input_size={size}: {gist(error)}") from error
     plain = plain_calls(model, size, calls)
     lines = [_Line(call, alone) for call, alone in zip(calls, plain, strict=True)]
     rows = [line.row for line in lines if line.shown]
@@ -132,11 +151,11 @@ def summary(model: nn.Module, input_size: InputSize, by: Literal["level", "layer
 
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 _OF_MAPS = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.Upsample, Multisampling, *_POOLS)
-"""Layers that yield (N, C, H, W); others may have put the channels last."""
+"""Layers whose output is (N, C, H, W); others may return the channels last."""
 
 
 class _Line:
-    """A call, and how it stands in the table."""
+    """One call of a module, as a row of the table and as a member of a level."""
 
     def __init__(self, call: Call, plain: Call | None) -> None:
         module, rows = call.module, call.shape[0] if call.shape else 1
@@ -163,7 +182,7 @@ class _Line:
 
 
 def _levels(lines: list[_Line]) -> list[Row]:
-    """Puts layers of one level together: those before the first map with it, those after the last are the head."""
+    """One row per level; layers before the first map belong to it, those after the last map are the head."""
     last_map = max((i for i, line in enumerate(lines) if line.level and not line.whole), default=-1)
     levels: dict[tuple[int, ...], list[_Line]] = {}
     level: tuple[int, ...] = next((line.level for line in lines if line.level), ())

@@ -1,4 +1,4 @@
-"""The calls of a network's modules in evaluation, and those of the plain network that it was converted from."""
+"""Every call of a network's modules in evaluation, and of the plain network that it was converted from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,16 @@ _MERGES = (MergeInput, MergeOutputs, MergeReplaced)
 
 @dataclass
 class Call:
-    """What one call of a module was seen to do, itself without the modules it calls."""
+    """One call of a module, without the modules that it calls.
+
+    Attributes:
+        name: of the module in the network.
+        module: in the skeleton.
+        received: shape of the first tensor it was called with, () without one.
+        shape: shape of the first tensor it returned.
+        parameters: trainable ones that no earlier call had.
+        flops: two per multiply-add.
+    """
 
     name: str
     module: nn.Module
@@ -32,14 +41,14 @@ class Call:
 
 
 def calls_of(dry: nn.Module, size: InputSize) -> list[Call]:
-    """All calls of modules, in the order in which they end; the network's own is the last."""
+    """All calls of modules for one image, in the order in which they end; the network's own comes last."""
     finished: list[Call] = []
     running: list[Call] = []
     counted = 0
     seen: set[int] = set()
 
     def count() -> None:
-        """Gives what was computed since the last look to the innermost module that runs."""
+        """Adds what was computed since the last count to the innermost module that is running."""
         nonlocal counted
         total = int(counter.get_total_flops())
         if running:
@@ -68,7 +77,7 @@ def calls_of(dry: nn.Module, size: InputSize) -> list[Call]:
 
 
 def plain_calls(model: nn.Module, size: InputSize, calls: list[Call]) -> Sequence[Call | None]:
-    """The same calls in the plain network; None for each if there is no such network."""
+    """The same calls in the plain network; None for each if there is no plain network."""
     dry = skeleton(model)
     for module in dry.modules():
         layers: list[Any] = [module]
@@ -84,13 +93,13 @@ def plain_calls(model: nn.Module, size: InputSize, calls: list[Call]) -> Sequenc
                 del hooks[key]
     try:
         plain = calls_of(dry, size)
-    except Exception:  # a forward that merges submaps itself
-        plain = []
+    except Exception:
+        plain = []  # The network merges submaps in its own forward.
     same = [call.name for call in plain] == [call.name for call in calls]
     return plain if same else [None] * len(calls)
 
 
 def _shape(tree: Any) -> tuple[int, ...]:
-    """The shape of the first tensor, of those with at least two dimensions if there are such."""
+    """The shape of the first tensor, preferably of one with at least two dimensions."""
     shapes = [tuple(leaf.shape) for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
     return next((shape for shape in shapes if len(shape) > 1), shapes[0] if shapes else ())

@@ -159,7 +159,7 @@ def test_the_network_is_left_alone() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"input_size": (1, 16)}, r"input_size: expected \(channels, height, width\), without the batch, got \(1, 16\)"),
+        ({"input_size": (1, 16)}, r"expected \(channels, height, width\), without the batch, got \(1, 16\)"),
         ({"input_size": (1, 0, 16)}, "input_size: expected"),
         ({"input_size": (3, 16, 16)}, r"does not run on input_size=\(3, 16, 16\): RuntimeError"),
         ({"input_size": (1, 16, 16), "by": "block"}, "by: expected 'level' or 'layer', got 'block'"),

@@ -4,12 +4,15 @@ from ccnn.data.augment import Augmentation, normalise
 from ccnn.data.batches import EvaluationBatches, TrainingBatches
 from ccnn.data.folder import FolderData
 from ccnn.data.module import InMemoryData
+from ccnn.data.protocol import DataModule, DataShape, shape_of
 from ccnn.data.sources import NAMES, fetch, load
 from ccnn.data.split import Split
 
 __all__ = [
     "NAMES",
     "Augmentation",
+    "DataModule",
+    "DataShape",
     "EvaluationBatches",
     "FolderData",
     "InMemoryData",
@@ -18,4 +21,5 @@ __all__ = [
     "fetch",
     "load",
     "normalise",
+    "shape_of",
 ]

@@ -35,7 +35,7 @@ def test_images_that_are_not_square_are_inferred_and_nothing_is_drawn() -> None:
 
 
 @pytest.mark.parametrize(("size", "expected"), [(32, (3, 32, 32)), ([24, 40], (3, 24, 40))])
-def test_what_is_given_comes_first(size: Any, expected: tuple[int, ...]) -> None:
+def test_what_is_given_comes_first(size: Any, expected: tuple[int, int, int]) -> None:
     given = {"channels": 3, "image_size": size, "num_classes": 4}
     assert shape_of(Plain(IMAGES, LABELS), given) == DataShape(expected, 4, 7)
 

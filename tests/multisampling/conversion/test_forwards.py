@@ -271,7 +271,7 @@ def test_traditional_is_the_plain_network_to_the_last_bit() -> None:
 
 
 def test_parts_of_a_network_sample_as_in_evaluation_outside_of_its_passes() -> None:
-    model: Any = convert(ResNet([1, 1, 1, 1], bottleneck=False, channels=(4, 4, 4, 4)), SIZE, "stochastic")
+    model: Any = convert(ResNet([1, 1, 1, 1], bottleneck=False, channels=(8, 8, 8, 8)), SIZE, "stochastic")
     x = torch.randn(2, 3, 32, 32)
     model.eval()
     assert model.stages(model.stem(x)).shape[0] == 16  # right after the conversion, whose dry run has trained

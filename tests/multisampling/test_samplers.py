@@ -111,7 +111,7 @@ def test_unknown_methods_are_named() -> None:
         Sampling("latice")
 
 
-@pytest.mark.parametrize("path", [(2,), (2, 2), (2, 2, 2), (2, 2, 2, 2)])
+@pytest.mark.parametrize("path", [(2,), (2, 2), (2, 2, 2), pytest.param((2, 2, 2, 2), marks=pytest.mark.slow)])
 def test_each_lattice_step_is_the_best_there_is(path: tuple[int, ...]) -> None:
     """By trying all assignments of the next step."""
     before, side = offsets(steps("lattice", path)), 2 ** len(path)

@@ -1,8 +1,7 @@
 """Networks that compute the same and reduce whole maps in different spellings.
 
-Every network is `down → middle → down → reduce → tanh → fc` on 16×16 or 16×24 images; one part of it varies. A mean
-over submaps after the tanh is not what a reduction of all of them before it gives. Nothing of the package is imported
-here.
+Every network is `down → middle → down → reduce → tanh → fc` on 16×16 or 16×24 images; one part varies. The tanh
+tells a mean over submaps from a reduction of all of them. Nothing of the package is imported here.
 """
 
 from collections.abc import Callable, Iterator

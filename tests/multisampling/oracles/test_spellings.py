@@ -73,7 +73,7 @@ def images(size: Size) -> Tensor:
 
 
 @pytest.mark.parametrize("size", [(16, 16), (16, 24)])
-@pytest.mark.parametrize("pair", cases())
+@pytest.mark.parametrize("pair", list(cases()))
 def test_equal_networks_convert_to_equal_functions(pair: str, size: Size) -> None:
     first, other = PAIRS[pair]
     x = images(size)

@@ -3,28 +3,29 @@
 from collections.abc import Callable
 from typing import Any
 
-import timm
+import timm.layers
 import torch
 import torchvision
 from spellings import Do, Network, Spelling
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+TIMM: Any = timm.layers
+
+
+def _spelling(name: str, part: str, make: Callable[[], Any]) -> Spelling:
+    """One part of the network; a name that ends in `_` is exotic."""
+    return Spelling(name, lambda size: Network(**{part: make()}), name.endswith("_"))
+
 
 def _middles(**makers: Callable[[], Any]) -> list[Spelling]:
-    """Spellings of what happens to the first map (N, 8, H/2, W/2); a name that ends in `_` is exotic."""
-    return [
-        Spelling(name, lambda size, make=make: Network(middle=make()), name.endswith("_"))
-        for name, make in makers.items()
-    ]
+    """Spellings of what happens to the first map, (N, 8, H/2, W/2)."""
+    return [_spelling(name, "middle", make) for name, make in makers.items()]
 
 
 def _seconds(**makers: Callable[[], nn.Module]) -> list[Spelling]:
     """Spellings of the second strided layer."""
-    return [
-        Spelling(name, lambda size, make=make: Network(second=make()), name.endswith("_"))
-        for name, make in makers.items()
-    ]
+    return [_spelling(name, "second", make) for name, make in makers.items()]
 
 
 def _one(function: Callable[[Tensor], Tensor]) -> Callable[[], Any]:
@@ -86,7 +87,7 @@ standard = _seconds(
 )
 same = _seconds(
     subclass=lambda: SamePadding(8, 16, 3, 2),
-    timm=lambda: timm.layers.Conv2dSame(8, 16, 3, 2),
+    timm=lambda: TIMM.Conv2dSame(8, 16, 3, 2),
     pad_module=lambda: nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(8, 16, 3, 2)),
     pad_function=_bare(lambda self, x: F.conv2d(F.pad(x, (0, 1, 0, 1)), self.weight, self.bias, 2)),
 )
@@ -149,11 +150,11 @@ group_norm = _middles(
         lambda self, x: F.group_norm(x, num_groups=2, weight=self.weight, bias=self.bias, eps=1e-5)
     ),
     torch=_affine(lambda self, x: torch.group_norm(x, 2, self.weight, self.bias)),
-    timm=lambda: timm.layers.GroupNorm(8, 2),
+    timm=lambda: TIMM.GroupNorm(8, 2),
 )
 one_group = _middles(
     module=lambda: nn.GroupNorm(1, 8),
-    timm=lambda: timm.layers.GroupNorm1(8),
+    timm=lambda: TIMM.GroupNorm1(8),
     means_=_affine(_by_means),
     by_hand_=_affine(_by_hand),
     layer_norm_=_affine(
@@ -187,7 +188,7 @@ def _convolving(function: Callable[..., Tensor]) -> Callable[[], nn.Module]:
 
 squeeze_and_excitation = _middles(
     torchvision=lambda: torchvision.ops.SqueezeExcitation(8, 4),
-    timm=lambda: timm.layers.SqueezeExcite(8, rd_channels=4),
+    timm=lambda: TIMM.SqueezeExcite(8, rd_channels=4),
     adaptive=_convolving(lambda x: F.adaptive_avg_pool2d(x, 1)),
     mean=_convolving(lambda x: x.mean((2, 3), keepdim=True)),
     stepwise=_convolving(lambda x: x.mean(2, keepdim=True).mean(3, keepdim=True)),

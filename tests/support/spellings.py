@@ -78,16 +78,14 @@ class Spelling:
     exotic: bool = False
 
 
-def quarter(size: Size) -> Size:
-    return size[0] // 4, size[1] // 4
+def _reduction(name: str, make: Callable[[Size], Any]) -> Spelling:
+    """One reduction, made for the size of the last map; a name that ends in `_` is exotic."""
+    return Spelling(name, lambda size: Network(reduce=make((size[0] // 4, size[1] // 4))), name.endswith("_"))
 
 
-def _reductions(**functions: Any) -> list[Spelling]:
-    """Spellings of the last reduction; a name that ends in `_` is exotic; those that take a size get the map's."""
-    return [
-        Spelling(name, lambda size, make=make: Network(reduce=make(quarter(size))), name.endswith("_"))
-        for name, make in functions.items()
-    ]
+def _reductions(**makers: Callable[[Size], Any]) -> list[Spelling]:
+    """Spellings of the last reduction."""
+    return [_reduction(name, make) for name, make in makers.items()]
 
 
 def _flat(layer: nn.Module) -> nn.Module:

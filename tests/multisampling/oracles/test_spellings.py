@@ -1,6 +1,7 @@
 """Law 1 of conversion: two networks that compute the same function convert to the same function, or say no."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -60,6 +61,7 @@ def filled(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
+@lru_cache
 def converted(spelling: Spelling, size: Size, sampling: str) -> nn.Module | None:
     """The converted network; None if conversion refuses it."""
     try:
@@ -72,7 +74,7 @@ def images(size: Size) -> Tensor:
     return torch.randn(2, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("size", [(16, 16), (16, 24)])
+@pytest.mark.parametrize("size", [(16, 24), pytest.param((16, 16), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("pair", list(cases()))
 def test_equal_networks_convert_to_equal_functions(pair: str, size: Size) -> None:
     first, other = PAIRS[pair]

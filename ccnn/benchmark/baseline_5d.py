@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import DenseNet
 
-from ccnn.multisampling.base import Pair, output_size, pair, reach_of, strides
+from ccnn.multisampling.windows import Pair, output_size, pair, reach_of, strides
 
 POSITIONS = ((0, 0), (0, 1), (1, 0), (1, 1))
 KEPT = (0, 3)

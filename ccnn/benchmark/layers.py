@@ -14,7 +14,8 @@ from ccnn.benchmark.networks import Options
 from ccnn.benchmark.tables import Bar, Cell, Result, Table
 from ccnn.benchmark.timing import Contender, ratio
 from ccnn.benchmark.workload import autocast, has_bf16
-from ccnn.multisampling.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredMaxPool2d
+from ccnn.multisampling.convolution import CheckeredConv2d
+from ccnn.multisampling.pooling import CheckeredAvgPool2d, CheckeredMaxPool2d
 
 COLUMNS = (
     "layer", "input", "submaps", "sampling", "task", "settings", "plain, ms", "multisampling, ms", "ratio",

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from ccnn.multisampling.layers import CheckeredConv2d
+from ccnn.multisampling.convolution import CheckeredConv2d
 
 
 class Toy(nn.Module):

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from ccnn.multisampling.layers import CheckeredConv2d
+from ccnn.multisampling.convolution import CheckeredConv2d
 
 
 class _Block(nn.Module):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .conversion import ConversionError, ConversionReport, conversion_report, convert, register_rule
-    from .dense import ToDense
+    from .convolution import CheckeredConv2d
     from .dilation import dilate
     from .inspection import multiply_adds, parameters, summary
-    from .joint import JointAdaptiveAvgPool2d, JointAdaptiveMaxPool2d, JointDropout2d
-    from .layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredLPPool2d, CheckeredMaxPool2d
+    from .joint import JointAdaptiveAvgPool2d, JointAdaptiveMaxPool2d, JointDropout2d, ToDense
+    from .pooling import CheckeredAvgPool2d, CheckeredLPPool2d, CheckeredMaxPool2d
     from .samplers import Sampling
 
 __all__ = [
@@ -39,11 +39,11 @@ __all__ = [
 
 _HOMES = {
     "conversion": ("ConversionError", "ConversionReport", "conversion_report", "convert", "register_rule"),
-    "dense": ("ToDense",),
+    "convolution": ("CheckeredConv2d",),
     "dilation": ("dilate",),
     "inspection": ("multiply_adds", "parameters", "summary"),
-    "joint": ("JointAdaptiveAvgPool2d", "JointAdaptiveMaxPool2d", "JointDropout2d"),
-    "layers": ("CheckeredAvgPool2d", "CheckeredConv2d", "CheckeredLPPool2d", "CheckeredMaxPool2d"),
+    "joint": ("JointAdaptiveAvgPool2d", "JointAdaptiveMaxPool2d", "JointDropout2d", "ToDense"),
+    "pooling": ("CheckeredAvgPool2d", "CheckeredLPPool2d", "CheckeredMaxPool2d"),
     "samplers": ("Sampling",),
 }
 

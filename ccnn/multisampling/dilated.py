@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import Pads, Pair, output_size, pair, strides
+from .windows import Pads, Pair, output_size, pair, strides
 
 
 class Dilated(nn.Module):

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from .base import pair, strides
 from .conversion import conversion_report, convert
 from .conversion.functional import is_reduction, kind_of
 from .conversion.meta import ConversionError, InputSize, Watch, gist, outputs, skeleton
@@ -25,6 +24,7 @@ from .dilated import (
     DilatedWholeAvgPool2d,
     OfCells,
 )
+from .windows import pair, strides
 
 _Model = TypeVar("_Model", bound=nn.Module)
 

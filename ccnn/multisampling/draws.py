@@ -1,102 +1,122 @@
-"""What a network whose samplers are drawn at random in training uses in the current forward pass."""
+"""What a network whose samplers are drawn at random in training uses in the current pass."""
 
+import weakref
+from dataclasses import replace
 from inspect import signature
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from .lattice import binary_steps, compose_each
-from .samplers import Assignment, Sampling
+from .samplers import Assignment, Path, Sampling
 
-Path = tuple[int, ...]
-"""Strides of the multisampling steps from the input up to a layer, its own last: the layer's level."""
+if TYPE_CHECKING:
+    from .base import Operation, Placement
 
-_EAGER: dict[str, Any] = {"reason": "sampling=random and stochastic draw anew in every step of training"}
+# Samplers are constants of a compiled graph: a graph for each draw would be compiled until torch gives up.
+_EAGER: dict[str, Any] = {"reason": "sampling=random and stochastic draw new samplers in every training step"}
 if "reason" not in signature(torch.compiler.disable).parameters:  # torch 2.6
     _EAGER = {}
 
 
 class Draws:
-    """The state that all layers of a network share; a forward pre-hook of the network renews it.
+    """The samplers drawn for a network, which all its layers share.
 
-    All draws of a forward pass come from one number of torch's generator, before anything else runs: so
-    layers of one level agree, and gradient checkpointing finds the same draws when it runs a part again.
-    A stride of 4 is drawn as two steps of 2, so that it agrees with a branch that has these.
+    Each call of the network in training draws them once, from one number of torch's generator, before anything
+    else runs: layers of one level agree, and a seed decides all. A stride of 4 is drawn as two steps of 2, so that
+    it agrees with a branch that has these. What is called in training by itself (`forward_features`, a block, a
+    part that gradient checkpointing runs again) uses the draws of the network's latest call, or of the call whose
+    backward runs; evaluation uses none.
 
     Attributes:
-        current: the assignment of each level, None outside of a pass in training.
-        last: what the last pass in training used.
+        current: the assignment of each level; None before the first draw.
     """
 
-    def __init__(self, sampling: Sampling) -> None:
+    def __init__(self, sampling: Sampling, paths: set[Path] | None = None) -> None:
         self.sampling = sampling
-        self.paths: set[Path] = set()
+        self.paths = paths or set()
         self.current: dict[Path, Assignment] | None = None
-        self.last: dict[Path, Assignment] | None = None
+        self._root: weakref.ref[nn.Module] | None = None
+        self._entered = False
+
+    def attach(self, model: nn.Module) -> None:
+        """Has each call of the model in training draw."""
+        model.register_forward_pre_hook(self, prepend=True)
+        model.register_forward_hook(self.remember)
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if module.training:
+            self._begin(module)
+
+    def active(self, training: bool) -> bool:
+        """Whether layers use the draws now.
+
+        A frozen block (in evaluation within a network in training) uses them, too, or its submaps would not fit
+        the others. So the network's mode decides from the start of its call to the end of its backward. That
+        end cannot be observed, so afterwards as well; a layer in evaluation that is called by itself while the
+        network is in training is not worth more state.
+
+        Args:
+            training: the mode of the layer, which decides if the network is unknown or was not called.
+        """
+        root = None if self._root is None else self._root()
+        return training if root is None else root.training and (training or self._entered)
+
+    @torch.compiler.disable(**_EAGER)  # type: ignore[untyped-decorator]
+    def run(self, operation: "Operation", x: Tensor, placement: "Placement") -> Tensor:
+        """Runs a layer's operation with the samplers drawn for it."""
+        samplers = self._drawn().get(placement.path, placement.samplers)
+        return operation(x, replace(placement, submaps=placement.in_training, samplers=samplers))
+
+    @torch.compiler.disable(**_EAGER)  # type: ignore[untyped-decorator]
+    def _begin(self, module: nn.Module) -> None:
         if getattr(module, "_is_replica", False):
             raise RuntimeError(
                 f"sampling={self.sampling.name!r}: nn.DataParallel runs copies of the network in threads that "
                 "would share their draws; use DistributedDataParallel, a process for each device"
             )
-        if module.training:
-            self._draw()
-        else:
-            self.current = None
-
-    def end(self) -> None:
-        """Ends a pass: from now on layers sample as in evaluation, called by themselves or not."""
+        self._root = weakref.ref(module)
+        self._entered = True
         self.current = None
+        self._drawn()
+
+    def remember(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """Forward hook: before backward enters the outputs of this call, its draws are current again.
+
+        Gradient checkpointing runs parts of the call again then, and other calls may have drawn meanwhile.
+        """
+        if module.training:
+            self._end(output)
 
     @torch.compiler.disable(**_EAGER)  # type: ignore[untyped-decorator]
-    def remember(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        """A forward hook that ends the pass; before backward enters it, its draws are current again.
-
-        Gradient checkpointing runs parts of the pass again then, and others may have been drawn meanwhile.
-        """
-        drawn, self.current = self.current, None
-        self.last = drawn or self.last
+    def _end(self, output: Any) -> None:
+        self._entered = False
+        drawn = self.current
 
         def restore(grad: Tensor) -> None:
-            self.current = drawn
-            torch.autograd.Variable._execution_engine.queue_callback(self.end)  # when backward is through
+            self.current, self._entered = drawn, True
 
         for leaf in pytree.tree_leaves(output):
-            if drawn is not None and isinstance(leaf, Tensor) and leaf.requires_grad:
+            if isinstance(leaf, Tensor) and leaf.requires_grad:
                 leaf.register_hook(restore)
 
-    @torch.compiler.disable(**_EAGER)  # type: ignore[untyped-decorator]
-    def _draw(self) -> None:
-        random = Random(int(torch.randint(2**62, (), device="cpu")))
-        steps: dict[Path, Assignment] = {}
-        self.current = {}
-        for path in sorted(self.paths):
-            before, own = binary_steps(path[:-1]), binary_steps(path[-1:])
-            through = [before + own[: i + 1] for i in range(len(own))]
-            for step in through:
-                if step not in steps:
-                    steps[step] = self.sampling.draw(step, random)
-            self.current[path] = compose_each([steps[step] for step in through])
+    def _drawn(self) -> dict[Path, Assignment]:
+        if self.current is None:
+            random = Random(int(torch.randint(2**62, (), device="cpu")))
+            steps: dict[Path, Assignment] = {}
+            self.current = {}
+            for path in sorted(self.paths):
+                before, own = binary_steps(path[:-1]), binary_steps(path[-1:])
+                through = [before + own[: i + 1] for i in range(len(own))]
+                for step in through:
+                    if step not in steps:
+                        steps[step] = self.sampling.draw(step, random)
+                self.current[path] = compose_each([steps[step] for step in through])
+        return self.current
 
-
-class Folded:
-    """Whatever needs to know the number of submaps that reach it.
-
-    Attributes:
-        submaps: that number; in evaluation, if `draws` is set.
-        submaps_training: the same in training.
-        draws: the network's draws, for methods that draw in training.
-    """
-
-    submaps: int
-    submaps_training: int
-    draws: Draws | None = None
-
-    @property
-    def submaps_now(self) -> int:
-        """The number of submaps in this forward pass."""
-        return self.submaps if self.draws is None or self.draws.current is None else self.submaps_training
+    def __getstate__(self) -> dict[str, Any]:
+        # A weak reference can neither be pickled nor copied: a copy of the network learns its root when called.
+        return vars(self) | {"_root": None, "_entered": False}

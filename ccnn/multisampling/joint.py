@@ -1,19 +1,20 @@
-"""Joint layers: layers that mix a whole feature map, and so see all submaps of it at once."""
+"""Joint layers: layers that mix a whole feature map, which see all its submaps at once."""
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import pair
-from .draws import Folded
-from .submaps import fold, stack, unfold, unstack
+from .base import Folded, Multisampling, Placement
+from .submaps import fold, stack, to_dense, unfold, unstack
+from .windows import pair
 
 
 class Joint(Folded, nn.Module):
-    """What the layers share that see all submaps of a feature map at once.
+    """Base of the layers that see all submaps of a feature map at once.
 
     Built by hand, they take the plain layer's arguments and then `submaps`, the number that reaches them.
 
@@ -25,7 +26,12 @@ class Joint(Folded, nn.Module):
 
     def __init__(self, *args: Any, submaps: int = 1, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.submaps = self.submaps_training = submaps
+        self.placement = Placement(submaps)
+
+    @property
+    def submaps_now(self) -> int:
+        """The number of submaps in this pass."""
+        return self.placement.submaps_now(self.training)
 
     @classmethod
     def applies(cls, module: nn.Module) -> bool:
@@ -36,51 +42,56 @@ class Joint(Folded, nn.Module):
         return f"{super().extra_repr()}, submaps={self.submaps}"
 
 
-class _JointPool(Joint):
-    """Pools over submaps and space together; every submap receives the joint value.
+class JointAdaptiveAvgPool2d(Joint, nn.AdaptiveAvgPool2d):
+    """AdaptiveAvgPool2d(1) over submaps and space together, as the paper's 3-D pooling.
 
-    Shape: (S·N, C, H, W) → (S·N, C, 1, 1). It is what the paper's 3-D pooling does, and what lets
-    squeeze-and-excitation see a whole feature map.
+    Every submap receives the joint value, which lets squeeze-and-excitation see a whole feature map.
+    Shape: (S·N, C, H, W) → (S·N, C, 1, 1).
+
+    Example:
+        >>> x = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)  # two submaps of one image
+        >>> JointAdaptiveAvgPool2d(1, submaps=2)(x).flatten().tolist()
+        [2.0, 2.0]
     """
 
     @classmethod
     def applies(cls, module: nn.Module) -> bool:
         return pair(module.output_size) == (1, 1)
 
-    @staticmethod
-    def _pool(maps: Tensor) -> Tensor:
-        raise NotImplementedError
-
     def forward(self, x: Tensor) -> Tensor:
-        submaps = self.submaps_now
-        joint = self._pool(unfold(x, submaps))
-        return fold(joint.expand(submaps, -1, -1, -1, -1))
+        maps = unfold(x, self.submaps_now)
+        return fold(maps.mean((0, 3, 4), keepdim=True).expand(len(maps), -1, -1, -1, -1))
 
 
-class JointAdaptiveAvgPool2d(_JointPool, nn.AdaptiveAvgPool2d):
-    """AdaptiveAvgPool2d(1) over submaps and space together; see `_JointPool`."""
+class JointAdaptiveMaxPool2d(Joint, nn.AdaptiveMaxPool2d):
+    """AdaptiveMaxPool2d(1) over submaps and space together; every submap receives the joint value.
 
-    @staticmethod
-    def _pool(maps: Tensor) -> Tensor:
-        return maps.mean((0, 3, 4), keepdim=True)
+    Shape: (S·N, C, H, W) → (S·N, C, 1, 1).
 
-
-class JointAdaptiveMaxPool2d(_JointPool, nn.AdaptiveMaxPool2d):
-    """AdaptiveMaxPool2d(1) over submaps and space together; see `_JointPool`."""
+    Example:
+        >>> x = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)  # two submaps of one image
+        >>> JointAdaptiveMaxPool2d(1, submaps=2)(x).flatten().tolist()
+        [3.0, 3.0]
+    """
 
     @classmethod
     def applies(cls, module: nn.Module) -> bool:
-        return super().applies(module) and not module.return_indices
+        return pair(module.output_size) == (1, 1) and not module.return_indices
 
-    @staticmethod
-    def _pool(maps: Tensor) -> Tensor:
-        return maps.amax((0, 3, 4), keepdim=True)
+    def forward(self, x: Tensor) -> Tensor:
+        maps = unfold(x, self.submaps_now)
+        return fold(maps.amax((0, 3, 4), keepdim=True).expand(len(maps), -1, -1, -1, -1))
 
 
 class JointDropout2d(Joint, nn.Dropout2d):
     """Dropout2d that drops a channel in all submaps of an image at once, as Dropout3d on 5-D tensors does.
 
     Shape: (S·N, C, H, W) → the same.
+
+    Example:
+        >>> maps = JointDropout2d(0.5, submaps=2)(torch.ones(2, 4, 1, 1))
+        >>> torch.equal(maps[0], maps[1])
+        True
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -130,6 +141,11 @@ class JointReduction(Joint):
 
     Attributes:
         where: the name of the call.
+
+    Example:
+        >>> x = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)  # two submaps of one image
+        >>> JointReduction(submaps=2)(x, lambda x: x.mean((2, 3))).tolist()
+        [[2.0], [2.0]]
     """
 
     where: str
@@ -140,3 +156,33 @@ class JointReduction(Joint):
             return function(x)
         joint = function(stack(x, submaps))
         return fold(joint.expand(submaps, *joint.shape))
+
+
+class ToDense(Multisampling):
+    """Puts the submaps of a map back to their places, for heads that predict something for every pixel.
+
+    Put it where the backbone ends, then convert: `convert` tells it which submaps arrive. In a network that is not
+    converted it does nothing. It has no parameters. See `ccnn.multisampling.submaps.to_dense`.
+
+    Shape: (S·N, C, H, W) → (N, C, H·k, W·k), k being the product of the strides of the multisampling steps.
+
+    Example:
+        >>> import ccnn
+        >>> backbone = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), ToDense())
+        >>> ccnn.convert(backbone, (3, 32, 32))(torch.zeros(1, 3, 32, 32)).shape
+        torch.Size([1, 8, 32, 32])
+    """
+
+    stride = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.placement = Placement(method="dense")
+
+    @property
+    def submaps_out(self) -> int:
+        """One: the map of the image."""
+        return 1
+
+    def multisample(self, x: Tensor, placement: Placement) -> Tensor:
+        return to_dense(x, placement.offsets, prod(placement.path)) if placement.submaps > 1 else x

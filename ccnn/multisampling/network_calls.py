@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
-from .base import Multisampling
+from .base import Multisampling, Placement
 from .conversion.functional import FunctionalCalls
 from .conversion.merge import MergeInput, MergeOutputs, MergeReplaced
 from .conversion.meta import InputSize, outputs, skeleton
@@ -84,10 +84,8 @@ def plain_calls(model: nn.Module, size: InputSize, calls: list[Call]) -> Sequenc
         if isinstance(module, FunctionalCalls):
             layers += named_calls(module.calls)
         for layer in layers:
-            if isinstance(layer, Multisampling):
-                layer.set_submaps(1, (((0, 0),),), layer.method)
-            elif isinstance(layer, Joint):
-                layer.submaps = 1
+            if isinstance(layer, Multisampling | Joint):
+                layer.placement = Placement(method=layer.placement.method)
         for hooks in (module._forward_pre_hooks, module._forward_hooks):
             for key in [k for k, hook in hooks.items() if isinstance(hook, _MERGES)]:
                 del hooks[key]

@@ -16,10 +16,22 @@ from typing import Literal
 from .custom import check_sequence, nested_tuples, samplers_of
 from .lattice import COMPLEMENTARY, STANDARD, Position, Sampler, binary_steps, compose, lattice, lines
 
-__all__ = ["COMPLEMENTARY", "METHODS", "STANDARD", "Assignment", "Position", "Sampler", "Sampling", "diagonal"]
+__all__ = [
+    "COMPLEMENTARY",
+    "METHODS",
+    "STANDARD",
+    "Assignment",
+    "Path",
+    "Position",
+    "Sampler",
+    "Sampling",
+    "diagonal",
+]
 
 Assignment = tuple[Sampler, ...]
 """One sampler for each incoming submap, or a single one for all of them."""
+Path = tuple[int, ...]
+"""Strides of the multisampling steps from the input up to a layer, its own last: the layer's level."""
 
 METHODS = {
     "traditional": "one of k² positions, the top left: the plain network, for controls",

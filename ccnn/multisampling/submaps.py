@@ -22,7 +22,7 @@ def unfold(x: Tensor, submaps: int) -> Tensor:
             f"a batch of {x.shape[0]} cannot hold {submaps} submaps of every image: "
             "the layer's `submaps` does not fit the network, or the input is not folded"
         )
-    return x.unflatten(0, (submaps, -1))
+    return x.unflatten(0, (submaps, x.shape[0] // submaps))  # not -1, which an empty batch leaves open
 
 
 def fold(x: Tensor) -> Tensor:

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from reference import multisample_reference
 from torch import nn
 
-from ccnn.multisampling.base import Multisampling
+from ccnn.multisampling.base import Multisampling, Placement
 from ccnn.multisampling.conversion.rules import become, find_rule
+from ccnn.multisampling.convolution import CheckeredConv2d
 from ccnn.multisampling.joint import JointAdaptiveAvgPool2d, JointAdaptiveMaxPool2d, JointDropout2d
-from ccnn.multisampling.layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredMaxPool2d
+from ccnn.multisampling.pooling import CheckeredAvgPool2d, CheckeredMaxPool2d
 from ccnn.multisampling.samplers import COMPLEMENTARY, STANDARD, Assignment, Sampling
 
 
@@ -21,7 +22,7 @@ def multisampling(plain: nn.Module, submaps: int, samplers: Assignment) -> Multi
     assert rule is not None
     become(plain, rule)
     assert isinstance(plain, Multisampling)
-    plain.set_submaps(submaps, samplers, "test")
+    plain.placement = Placement(submaps, samplers)
     return plain
 
 
@@ -129,7 +130,7 @@ def test_layers_built_by_hand_yield_the_plain_map_first(layer: nn.Module, plain:
 
 def test_submaps_choose_the_step_of_the_sequence() -> None:
     layer = CheckeredConv2d(1, 1, 3, stride=2, submaps=4, sampling="lattice")
-    assert layer.samplers == (STANDARD, COMPLEMENTARY, STANDARD, COMPLEMENTARY)
+    assert layer.placement.samplers == (STANDARD, COMPLEMENTARY, STANDARD, COMPLEMENTARY)
     assert "submaps=4→8, lattice" in repr(layer)
 
 
@@ -228,7 +229,7 @@ def test_a_batch_that_cannot_hold_the_submaps_is_refused() -> None:
 
 def test_layers_built_by_hand_after_others_of_another_stride() -> None:
     layer = CheckeredConv2d(1, 1, 4, stride=4, submaps=2, sampling="lattice")
-    assert (len(layer.samplers), layer.submaps_out) == (2, 8)
+    assert (len(layer.placement.samplers), layer.submaps_out) == (2, 8)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])

@@ -120,8 +120,8 @@ class Witness(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        draws: list[Any] = [getattr(module, "draws", None) for module in pl_module.modules()]
-        drawn = [draw.last for draw in draws if draw is not None]
+        placements: list[Any] = [getattr(module, "placement", None) for module in pl_module.modules()]
+        drawn = [p.draws.current for p in placements if p is not None and p.draws is not None]
         step = {"images": batch[0].clone(), "labels": batch[1], "drawn": str(drawn)}
         self.seen[f"{trainer.current_epoch}.{batch_idx}"] = step
 

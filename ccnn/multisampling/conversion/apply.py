@@ -1,14 +1,14 @@
 """convert(): turns the strided layers of a CNN into multisampling layers, in place."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
-from ..base import strides
 from ..joint import Joint
 from ..samplers import Assignment, Sampling, resolve
+from ..windows import strides
 from .functional import Call, FunctionalCalls, redirect
 from .merge import CountImages, MergeOutputs, MergeReplaced
 from .meta import ConversionError, checked
@@ -152,15 +152,13 @@ def _apply(model: nn.Module, planned: Plan, sampling: Sampling, input_size: tupl
     for name, dry in planned.layers.items():
         if name in changing:
             become(modules[name], type(dry))
-            for setting in _SETTINGS:
-                if setting in vars(dry):
-                    setattr(modules[name], setting, getattr(dry, setting))
+            modules[name].placement = dry.placement
         visits = planned.visits.get(name, [])
         if isinstance(dry, Joint):
             joint.append(name)
             continue
         if visits and name in changing:
-            modules[name].__dict__["submaps"] = min(visit.submaps for visit in visits)
+            modules[name].placement = replace(dry.placement, submaps=min(visit.submaps for visit in visits))
         kind = original.get(name, "functional")
         converted += [
             ConvertedLayer(name, kind, strides(dry)[0], (visit.submaps, visit.submaps_out), visit.size_out)
@@ -179,9 +177,7 @@ def _apply(model: nn.Module, planned: Plan, sampling: Sampling, input_size: tupl
             model.register_forward_hook(CountImages())
     places = (*planned.heads, *(("output",) if any(planned.outputs.values()) else ()))
     if planned.draws is not None:
-        planned.draws.end()
-        model.register_forward_pre_hook(planned.draws, prepend=True)
-        model.register_forward_hook(planned.draws.remember)
+        planned.draws.attach(model)
     model.__dict__["_conversion"] = ConversionReport(
         sampling,
         input_size,
@@ -192,20 +188,6 @@ def _apply(model: nn.Module, planned: Plan, sampling: Sampling, input_size: tupl
         places,
         submaps,
     )
-
-
-_SETTINGS = (
-    "submaps",
-    "submaps_training",
-    "samplers",
-    "method",
-    "border",
-    "draws",
-    "path",
-    "_runs",
-    "offsets",
-    "cell",
-)
 
 
 def _without_hooks(layer: Call | None) -> Call | None:

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from ..base import Multisampling, pair
+from ..base import Multisampling
 from ..joint import JointReduction
-from ..layers import CheckeredAvgPool2d, CheckeredMaxPool2d
+from ..pooling import CheckeredAvgPool2d, CheckeredMaxPool2d
+from ..windows import pair
 
 Call = Multisampling | JointReduction
 """What takes the place of a functional call; `where` is its name."""
@@ -120,6 +121,8 @@ class FunctionalCalls(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         self.depth.now = 0
+        for layer in (layer for layers in self.calls.values() for layer in layers if layer is not None):
+            layer.training = self.training  # they are no submodules, which `train()` would reach
         with _Redirect(self.calls, self.depth):
             return super().forward(*args, **kwargs)
 
@@ -167,7 +170,7 @@ class _Redirect(TorchFunctionMode):
         settings = _settings(kind, args, kwargs)
         if settings == layer.settings:
             return layer(x)
-        if layer.method == "traditional":
+        if layer.placement.method == "traditional":
             return func(*args, **kwargs)
         raise ValueError(
             f"{layer.where}: converted as {layer.settings}, now called with {settings}; convert the network with "

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ..draws import Folded
+from ..base import Folded
 from ..submaps import merge
 
 
@@ -16,10 +16,11 @@ class MergeInput(Folded):
     def __call__(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        submaps = self.placement.submaps_now(module.training)
         if args:
-            return (merge(args[0], self.submaps_now), *args[1:]), kwargs
+            return (merge(args[0], submaps), *args[1:]), kwargs
         name = next(name for name, value in kwargs.items() if isinstance(value, Tensor))
-        return args, kwargs | {name: merge(kwargs[name], self.submaps_now)}
+        return args, kwargs | {name: merge(kwargs[name], submaps)}
 
 
 class MergeOutputs:

@@ -7,9 +7,10 @@ from fnmatch import fnmatchcase
 import torch
 from torch import nn
 
-from ..base import Multisampling, strides
+from ..base import Multisampling
 from ..joint import JointReduction
 from ..samplers import Sampling
+from ..windows import strides
 from .disagreement import DisagreementError, remedy
 from .meta import ConversionError, InputSize, skeleton
 from .rules import find_joint, find_rule

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from ..base import Multisampling
+from ..convolution import CheckeredConv2d
 from ..joint import (
     Joint,
     JointAdaptiveAvgPool2d,
@@ -14,7 +15,7 @@ from ..joint import (
     JointNorm,
     JointStochasticDepth,
 )
-from ..layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredLPPool2d, CheckeredMaxPool2d
+from ..pooling import CheckeredAvgPool2d, CheckeredLPPool2d, CheckeredMaxPool2d
 from .timm_rules import TIMM
 
 _Key = type[nn.Module] | str
@@ -43,8 +44,7 @@ def register_rule(kind: _Key, rule: type[Multisampling] | type[Joint]) -> None:
     """Says what a type of strided layer becomes, or of a layer that mixes a whole feature map.
 
     A converted layer has both classes, the rule's first: it keeps its attributes and parameters and runs the
-    rule's `forward`. For a convolution that pads or computes its kernel in a way of its own, subclass
-    `CheckeredConv2d` and override `_padding` (how much it pads), `_pad` (with what) or `_kernel`.
+    rule's `forward`. For a layer that pads or computes its kernel in a way of its own, override `multisample`.
 
     Args:
         kind: the layer's class, or its dotted name where the library should not be imported for it.
@@ -55,8 +55,9 @@ def register_rule(kind: _Key, rule: type[Multisampling] | type[Joint]) -> None:
 
     Example:
         >>> class CheckeredCausal(ccnn.CheckeredConv2d):
-        ...     def _padding(self, x):
-        ...         return (2, 0), (1, 1)  # two rows above and none below, a column left and right
+        ...     def multisample(self, x, placement):
+        ...         pads = (2, 0), (1, 1)  # two rows above and none below, a column left and right
+        ...         return conv2d(x, placement, self.weight, self.bias, (2, 2), pads)
         >>> ccnn.register_rule(CausalConv2d, CheckeredCausal)
     """
     dotted = isinstance(kind, str) and "." in kind

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from ..base import Multisampling, pair
+from ..base import Multisampling
 from ..joint import JointReduction
+from ..windows import pair
 from .functional import Calls, call_name, is_reduction, kind_of, pooling
 from .meta import IMAGES, ConversionError, InputSize, Watch, gist, outputs
 from .rules import find_rule

@@ -3,9 +3,11 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..base import Multisampling, Pads, Pair, cut, output_size, pair, reach_of, strides
-from ..layers import CheckeredAvgPool2d, CheckeredConv2d, CheckeredMaxPool2d
+from ..base import Multisampling, Placement, at_positions
+from ..convolution import CheckeredConv2d
+from ..pooling import CheckeredAvgPool2d, CheckeredMaxPool2d, Windows, avg_pool2d
 from ..samplers import Position
+from ..windows import Pads, Pair, cut, output_size, pair, reach_of, strides
 
 
 def same_padding(size: Pair, kernel: Pair, stride: Pair, dilation: Pair = (1, 1)) -> Pads:
@@ -72,12 +74,10 @@ class CheckeredMaxPool2dSame(CheckeredMaxPool2d):
 class CheckeredAvgPool2dSame(CheckeredAvgPool2d):
     """Multisampling average pooling with SAME padding, which counts as in timm's layer: always."""
 
-    def _padding(self, x: Tensor) -> Pads:
-        return same_padding((x.shape[2], x.shape[3]), pair(self.kernel_size), strides(self))
-
-    def forward(self, x: Tensor) -> Tensor:
+    def multisample(self, x: Tensor, placement: Placement) -> Tensor:
         kernel = pair(self.kernel_size)
-        return self._average(x, kernel[0] * kernel[1])
+        pads = same_padding((x.shape[2], x.shape[3]), kernel, strides(self))
+        return avg_pool2d(x, placement, Windows(kernel, strides(self), pads), divisor=kernel[0] * kernel[1])
 
 
 class CheckeredBlurPool2d(Multisampling):
@@ -87,7 +87,7 @@ class CheckeredBlurPool2d(Multisampling):
     padding: list[int]
     pad_mode: str
 
-    def forward(self, x: Tensor) -> Tensor:
+    def multisample(self, x: Tensor, placement: Placement) -> Tensor:
         channels, stride = x.shape[1], strides(self)
         weight = self.filt.expand(channels, -1, -1, -1)
         kernel = (weight.shape[2], weight.shape[3])
@@ -101,7 +101,7 @@ class CheckeredBlurPool2d(Multisampling):
             padded = F.pad(x, self.padding, mode=self.pad_mode)
             return F.conv2d(cut(padded, shift, reach), weight, None, stride, groups=channels)
 
-        return self._sample(x, ((above, below), (left, right)), reach, blur)
+        return at_positions(x, placement, blur, ((above, below), (left, right)), reach)
 
 
 TIMM: dict[type | str, type[Multisampling]] = {

@@ -3,24 +3,25 @@
 import copy
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from math import prod
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from ..base import Multisampling, strides
-from ..dense import ToDense
-from ..draws import Draws, Path
-from ..joint import Joint, JointReduction
-from ..samplers import Assignment, Sampling
+from ..base import Multisampling, Placement
+from ..joint import Joint, JointReduction, ToDense
+from ..samplers import Assignment, Path, Position, Sampling
 from ..submaps import offsets
+from ..windows import strides
 from .disagreement import explained
 from .functional import Call, Calls, FunctionalCalls, redirect
 from .merge import MergeInput
 from .meta import IMAGES, ConversionError, InputSize, Watch, outputs
 from .rules import become
 from .survey import Survey
+
+if TYPE_CHECKING:
+    from ..draws import Draws
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Plan:
     """Modules whose submodules do so, too."""
     one_row_each: bool = True
     """Whether the network yields one tensor with a row for each image."""
-    draws: Draws | None = None
+    draws: "Draws | None" = None
     levels: dict[Path, Assignment] = field(default_factory=dict)
     """The samplers of each level."""
 
@@ -98,6 +99,8 @@ class Trial:
         self.yielded = ("", 1)  # the multisampling layer that ran last, and its submaps
         self.watch = Watch(dry, self._call, self._return)
         if sampling.draws:
+            from ..draws import Draws  # imports torch._dynamo, which takes a second
+
             self.result.draws = Draws(sampling)
             dry.register_forward_pre_hook(self.result.draws)
         for name, module in list(dry.named_modules()):
@@ -137,7 +140,7 @@ class Trial:
         for kinds in result.calls.values():
             for layers in kinds.values():
                 layers[:] = [layer if layer and _matters(layer) else None for layer in layers]
-        if not any(isinstance(layer, Multisampling) and layer.path for layer in result.layers.values()):
+        if not any(_strided(layer) for layer in result.layers.values()):
             raise ConversionError(
                 "convert: nothing to convert, the network has no layer with a stride above 1 that can become a "
                 f"multisampling layer. Layers that stay traditional: {self._traditional()}."
@@ -156,11 +159,8 @@ class Trial:
 
     def _enlist(self, name: str, layer: Any) -> None:
         self.result.layers[name] = layer
-        layer.draws = self.result.draws
         if isinstance(layer, JointReduction):
-            del layer.submaps, layer.submaps_training  # not known before it is called
-        if isinstance(layer, Multisampling):
-            layer.border = self.sampling.border
+            del layer.placement  # not known before it is called
 
     @property
     def _drawing(self) -> bool:
@@ -173,20 +173,22 @@ class Trial:
         layer = self.merging.get(name) if name in self.merging else self.result.layers.get(name)
         if layer is None:
             return
-        new = not hasattr(layer, "submaps")
+        new = not hasattr(layer, "placement")
         if self._drawing and not new:
-            layer.submaps_training = submaps
+            layer.placement = replace(layer.placement, submaps_training=submaps)
         elif isinstance(layer, Multisampling):
             self._arrive(name, layer, x, submaps)
         elif not new and layer.submaps != submaps and isinstance(layer, Joint):
             raise SeenApartError(name)
         else:
-            layer.submaps = layer.submaps_training = submaps
+            layer.placement = Placement(submaps, draws=self.result.draws)
 
     def _arrive(self, name: str, layer: Multisampling, x: Tensor, submaps: int) -> None:
         """Tells a multisampling layer, before it runs, what it receives and what it keeps."""
         stride, _ = strides(layer)
-        samplers = layer.samplers if stride == 1 else ()
+        samplers: Assignment = (((0, 0),),)
+        path: Path = ()
+        places: list[Position] = []
         if stride > 1:
             key = self._key(submaps, x)
             if key not in self.paths and (self.sampling.draws or self.sampling.name in ("lattice", "custom")):
@@ -194,17 +196,18 @@ class Trial:
                     f"convert: {name!r} receives {submaps} submaps, which no steps of subsampling give; "
                     f"sampling={self.sampling.name!r} has no samplers for them. Use sampling='naive'."
                 )
-            layer.path = (*self.paths.get(key, ()), stride)
-            samplers = self.sampling.assignment(layer.path)
+            path = (*self.paths.get(key, ()), stride)
+            samplers = self.sampling.assignment(path)
             if len(samplers[0]) > 1:
-                self.paths.setdefault(submaps * len(samplers[0]), layer.path)
+                self.paths.setdefault(submaps * len(samplers[0]), path)
             else:
-                self.latest = layer.path
-            self.result.levels[layer.path] = samplers
+                self.latest = path
+            self.result.levels[path] = samplers
             if self.result.draws is not None:
-                self.result.draws.paths.add(layer.path)
+                self.result.draws.paths.add(path)
         elif isinstance(layer, ToDense):
-            self._place(name, layer, self.paths.get(self._key(submaps, x), ()), submaps)
+            path = self.paths.get(self._key(submaps, x), ())
+            places = self._places(name, path, submaps)
         needs_number = len(samplers) > 1 or getattr(layer, "depth", 1) > 1 or self.sampling.draws
         seen = {visit.submaps for visit in self.result.visits.get(name, [])} | {submaps}
         if needs_number and len(seen) > 1:
@@ -214,23 +217,26 @@ class Trial:
                 "its own, or use sampling='naive'."
             )
         try:
-            layer.set_submaps(submaps, samplers, self.sampling.name)
+            layer.placement = Placement(
+                submaps, samplers, self.sampling.name, self.sampling.border, path,
+                draws=self.result.draws, offsets=tuple(places),
+            )  # fmt: skip
         except ValueError as error:
             raise ConversionError(f"convert: {name!r}: {error}") from error
 
-    def _place(self, name: str, layer: ToDense, path: Path, submaps: int) -> None:
-        """Tells a layer that puts submaps back to their places where these are."""
+    def _places(self, name: str, path: Path, submaps: int) -> list[Position]:
+        """The places of all submaps, for a layer that puts them back there."""
         if self.sampling.draws:
             raise ConversionError(
                 f"convert: {name!r} puts submaps back to their places, which sampling={self.sampling.name!r} "
                 "draws anew in every step; use a method that does not"
             )
-        layer.offsets = tuple(offsets(self.result.steps(path)))
-        layer.cell = prod(path)
-        if len(layer.offsets) != submaps:
+        places = offsets(self.result.steps(path))
+        if len(places) != submaps:
             raise ConversionError(
                 f"convert: {name!r} receives {submaps} submaps, which no steps of subsampling give"
             )
+        return places
 
     def _key(self, submaps: int, x: Tensor) -> int:
         """What tells the levels of a network apart: the number of submaps that reach a layer.
@@ -244,11 +250,11 @@ class Trial:
         return area
 
     def _return(self, name: str, module: nn.Module, output: Any) -> None:
-        layer = self.result.layers.get(name)
+        layer: Any = self.result.layers.get(name)
         if isinstance(layer, Multisampling) and not self.dry.training:
             self.yielded = (name, layer.submaps_out)
-        if isinstance(layer, Multisampling) and layer.path and isinstance(output, Tensor) and not self._drawing:
-            visit = Visit(layer.submaps, layer.submaps_out, tuple(output.shape[2:]), layer.path)
+        if _strided(layer) and isinstance(output, Tensor) and not self._drawing:
+            visit = Visit(layer.submaps, layer.submaps_out, tuple(output.shape[2:]), layer.placement.path)
             visits = self.result.visits.setdefault(name, [])
             if visit not in visits:
                 visits.append(visit)
@@ -267,7 +273,6 @@ class Trial:
         merged: dict[bool, dict[int, int]] | None = None
         for name in heads:
             hook = MergeInput()
-            hook.draws = self.result.draws
             self.merging[name] = hook
             handle = self.dry.get_submodule(name).register_forward_pre_hook(hook, with_kwargs=True)
             self.result.visits = {}
@@ -325,9 +330,13 @@ class Trial:
 
 def _matters(layer: Joint | Multisampling) -> bool:
     """Whether a layer is called at all and, if it sees all submaps of a map, there are several."""
-    if not hasattr(layer, "submaps"):
+    if not hasattr(layer, "placement"):
         return False
-    return isinstance(layer, Multisampling) or max(layer.submaps, layer.submaps_training) > 1
+    return isinstance(layer, Multisampling) or max(layer.submaps, layer.placement.in_training) > 1
+
+
+def _strided(layer: Joint | Multisampling | None) -> bool:
+    return isinstance(layer, Multisampling) and not isinstance(layer, ToDense) and bool(layer.placement.path)
 
 
 def _number(outputs: dict[bool, dict[int, int]]) -> int:

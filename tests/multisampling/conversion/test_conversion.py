@@ -16,8 +16,9 @@ from torch.nn import functional as F
 import ccnn
 from ccnn.models import Toy, resnet
 from ccnn.multisampling.conversion import ConversionError, conversion_report, convert
+from ccnn.multisampling.convolution import CheckeredConv2d
 from ccnn.multisampling.joint import JointAdaptiveAvgPool2d, JointDropout2d
-from ccnn.multisampling.layers import CheckeredConv2d, CheckeredMaxPool2d
+from ccnn.multisampling.pooling import CheckeredMaxPool2d
 
 LEVELS = {"naive": naive, "lattice": lambda n: LATTICE[:n]}
 

@@ -16,7 +16,7 @@ import ccnn
 from ccnn.models import VGG, DenseNet, ResNet, resnet
 from ccnn.models.library import torchvision_model
 from ccnn.multisampling.conversion import ConversionError, conversion_report, convert
-from ccnn.multisampling.layers import CheckeredLPPool2d
+from ccnn.multisampling.pooling import CheckeredLPPool2d
 
 SIZE = (3, 32, 32)
 
@@ -241,7 +241,8 @@ def test_skip_first_counts_levels_and_not_sizes() -> None:
 def test_a_custom_method_of_one_position_uses_each_levels_sampler() -> None:
     samplers = ([[1, 0], [0, 0]], [[0, 0], [0, 1]])
     model = convert(Net(usual), SIZE, ccnn.Sampling("custom", samplers=samplers, sequence=[[0], [1]]))
-    assert [layer.samplers for layer in (model.a, model.b)] == [(((0, 0),),), (((1, 1),),)]
+    layers: list[Any] = [model.a, model.b]
+    assert [layer.placement.samplers for layer in layers] == [(((0, 0),),), (((1, 1),),)]
 
 
 def test_stochastic_may_be_evaluated_as_the_plain_network() -> None:
@@ -383,7 +384,7 @@ def test_offsets_are_those_of_strides_that_the_method_takes() -> None:
 def test_custom_samplers_in_evaluation_alone() -> None:
     sampling = ccnn.Sampling("random", evaluation="custom", samplers=[[[0, 1], [1, 0]]])
     assert str(sampling).startswith("random evaluation=custom samplers=")
-    assert convert(Net(usual), SIZE, sampling).a.samplers == (((0, 1), (1, 0)),)
+    assert convert(Net(usual), SIZE, sampling).a.placement.samplers == (((0, 1), (1, 0)),)  # type: ignore[union-attr]
 
 
 def test_to_dense_in_a_network_refuses_samplers_that_are_drawn() -> None:
@@ -398,5 +399,5 @@ def test_to_dense_in_a_network_refuses_samplers_that_are_drawn() -> None:
     with pytest.raises(ConversionError, match="'dense' puts submaps back to their places"):
         convert(Dense(), SIZE, "random")
     model = convert(Dense(), SIZE, "complete")
-    assert (model.dense.cell, len(model.dense.offsets)) == (4, 16)
+    assert (model.dense.placement.path, len(model.dense.placement.offsets)) == ((2, 2), 16)
     assert conversion_report(model).merge == ()

@@ -27,11 +27,11 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from ccnn.models.resnet import ResNet
-from ccnn.multisampling.base import Multisampling, Pads
+from ccnn.multisampling.base import Multisampling, Placement
 from ccnn.multisampling.conversion import ConversionError, conversion_report, convert
 from ccnn.multisampling.conversion.rules import register_rule
+from ccnn.multisampling.convolution import CheckeredConv2d, conv2d
 from ccnn.multisampling.draws import Draws
-from ccnn.multisampling.layers import CheckeredConv2d
 from ccnn.multisampling.samplers import Sampling
 from ccnn.multisampling.submaps import offsets
 
@@ -48,7 +48,9 @@ def multisampling_layers(model: nn.Module) -> dict[str, Multisampling]:
 
 
 def draws_of(model: nn.Module) -> Draws:
-    (draws,) = {id(layer.draws): layer.draws for layer in multisampling_layers(model).values()}.values()
+    (draws,) = {
+        id(layer.placement.draws): layer.placement.draws for layer in multisampling_layers(model).values()
+    }.values()
     assert isinstance(draws, Draws)
     return draws
 
@@ -66,7 +68,7 @@ def test_training_is_the_5d_network_with_the_samplers_drawn(name: str, seed: int
     converted = convert(copy.deepcopy(plain), (3, 64, 64), name)
     x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     got = converted(x)
-    drawn = draws_of(converted).last
+    drawn = draws_of(converted).current
     assert drawn is not None
     assert list(drawn) == [(2,) * n for n in range(1, 6)]
     torch.testing.assert_close(got, Reference5d(plain, list(drawn.values()))(x), **CLOSE)
@@ -78,7 +80,7 @@ def test_every_step_of_training_draws_anew_and_the_seed_decides(name: str) -> No
 
     def draws(seed: int) -> list[Any]:
         torch.manual_seed(seed)
-        return [(model(torch.zeros(2, 3, 16, 16)), draws_of(model).last)[1] for _ in range(8)]
+        return [(model(torch.zeros(2, 3, 16, 16)), draws_of(model).current)[1] for _ in range(8)]
 
     first = draws(0)
     assert sum(a != b for a, b in pairwise(first)) >= 5
@@ -104,7 +106,7 @@ def test_a_stride_of_four_is_drawn_as_two_of_two(name: str) -> None:
     for seed in range(20):
         torch.manual_seed(seed)
         model(torch.zeros(2, 3, 16, 16))
-        drawn = draws_of(model).last
+        drawn = draws_of(model).current
         assert drawn is not None
         assert offsets([(4, drawn[4,])]) == offsets([(2, drawn[2,]), (2, drawn[2, 2])])
 
@@ -117,7 +119,7 @@ def test_random_keeps_rooks_and_stochastic_one_position() -> None:
         for seed in range(30):
             torch.manual_seed(seed)
             model(torch.zeros(2, 3, 16, 16))
-            current = draws_of(model).last
+            current = draws_of(model).current
             assert current is not None
             kept[name].update(sampler for assignment in current.values() for sampler in assignment)
     assert kept["random"] == {((0, 0), (1, 1)), ((0, 1), (1, 0))}
@@ -168,16 +170,16 @@ def test_copies_share_draws_among_their_layers_alone(name: str, copied: Callable
     model = convert(small_resnet(), (3, 16, 16), name)
     model(torch.randn(2, 3, 16, 16))
     other = copied(model)
-    before, draws = draws_of(model).last, draws_of(other)
+    before, draws = draws_of(model).current, draws_of(other)
     assert draws is not draws_of(model)
     assert draws in other._forward_pre_hooks.values()
     seen = []
     for seed in range(5):
         torch.manual_seed(seed)
         assert other(torch.randn(2, 3, 16, 16)).shape == (2, 10)
-        seen.append(draws.last)
+        seen.append(draws.current)
     assert any(current != before for current in seen)
-    assert draws_of(model).last is before
+    assert draws_of(model).current is before
     x = torch.randn(2, 3, 16, 16)
     other.load_state_dict(model.state_dict())
     assert torch.equal(other.eval()(x), model.eval()(x))
@@ -242,7 +244,10 @@ def test_skip_first_leaves_the_first_levels_traditional() -> None:
     report = conversion_report(model)
     assert report.traditional == {f"stages.1.0.{path}.0": "skip_first 1" for path in ("branch", "shortcut")}
     assert [layer.submaps for layer in report.layers] == [(1, 2), (1, 2), (2, 4), (2, 4)]
-    assert all(multisampling_layers(model)[f"stages.2.0.{path}.0"].path == (2,) for path in ("branch", "shortcut"))
+    assert all(
+        multisampling_layers(model)[f"stages.2.0.{path}.0"].placement.path == (2,)
+        for path in ("branch", "shortcut")
+    )
     assert "skip_first=1" in str(report)
     with pytest.raises(ConversionError, match="nothing to convert"):
         convert(plain, (3, 32, 32), Sampling("lattice", skip_first=3))
@@ -353,7 +358,9 @@ def test_a_single_last_index_goes_for_all_further_levels() -> None:
     matrices = [[[1, 0], [0, 1]], [[0, 1], [1, 0]]]
     sampling = Sampling("custom", samplers=matrices, sequence=[[1], [0]])
     model = convert(small_resnet(), (3, 16, 16), sampling)
-    samplers = [layer.samplers for name, layer in multisampling_layers(model).items() if "branch" in name]
+    samplers = [
+        layer.placement.samplers for name, layer in multisampling_layers(model).items() if "branch" in name
+    ]
     assert samplers == [(((0, 1), (1, 0)),), (((0, 0), (1, 1)),), (((0, 0), (1, 1)),)]
 
 
@@ -561,11 +568,8 @@ class Reflected(nn.Conv2d):
 
 
 class CheckeredReflected(CheckeredConv2d):
-    def _padding(self, x: Tensor) -> Pads:
-        return (1, 1), (1, 1)
-
-    def _pad(self, x: Tensor, pads: Pads) -> Tensor:
-        return F.pad(x, (*pads[1], *pads[0]), mode="reflect")
+    def multisample(self, x: Tensor, placement: Placement) -> Tensor:
+        return conv2d(x, placement, self.weight, self.bias, (2, 2), ((1, 1), (1, 1)), padding_mode="reflect")
 
 
 class Renamed(nn.Conv2d):

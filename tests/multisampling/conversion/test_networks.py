@@ -18,11 +18,12 @@ from ccnn.config import validate
 from ccnn.config.targets import validate_targets
 from ccnn.errors import UserError
 from ccnn.models import timm_model, torchvision_model
-from ccnn.multisampling.base import Multisampling, pair, strides
+from ccnn.multisampling.base import Multisampling, Placement
 from ccnn.multisampling.conversion.meta import outputs
 from ccnn.multisampling.conversion.rules import become, find_rule
 from ccnn.multisampling.samplers import resolve
 from ccnn.multisampling.submaps import unfold
+from ccnn.multisampling.windows import pair, strides
 from ccnn.training.build import build
 from scripts import networks
 
@@ -75,7 +76,7 @@ def multisampling(layer: nn.Module) -> Multisampling:
     assert rule is not None, reason
     become(layer, rule)
     assert isinstance(layer, Multisampling)
-    layer.set_submaps(1, resolve("naive").assignment((strides(layer)[0],)), "naive")
+    layer.placement = Placement(samplers=resolve("naive").assignment((strides(layer)[0],)))
     return layer
 
 
@@ -125,7 +126,7 @@ def test_a_timm_layer_takes_each_position_of_its_window(name: str, size: tuple[i
     layer = multisampling(layer)
     maps = unfold(layer(x), layer.submaps_out)
     torch.testing.assert_close(maps[0], plain)
-    for submap, (dy, dx) in zip(maps, layer.samplers[0], strict=True):
+    for submap, (dy, dx) in zip(maps, layer.placement.samplers[0], strict=True):
         torch.testing.assert_close(submap, picked(dy, dx))
 
 

@@ -43,7 +43,8 @@ class Draws:
         self._entered = False
 
     def attach(self, model: nn.Module) -> None:
-        """Has each call of the model in training draw."""
+        """Makes each call of the model in training draw."""
+        self._root, self._entered, self.current = weakref.ref(model), False, None
         model.register_forward_pre_hook(self, prepend=True)
         model.register_forward_hook(self.remember)
 

@@ -14,7 +14,7 @@ from ccnn.benchmark.tables import Bar, Cell, Result, Table
 from ccnn.benchmark.timing import Contender, ratio
 from ccnn.data.augment import Augmentation, normalise
 from ccnn.data.batches import TrainingBatches
-from ccnn.data.loaders import training_loader
+from ccnn.data.loaders import TrainingSet, resumable_loader
 from ccnn.data.split import Split
 
 COLUMNS = ("pipeline", "images", "batch", "images/s", "quartile 1", "quartile 3", "rounds", "note")
@@ -82,7 +82,9 @@ def run(options: Options) -> Result:
 
 def _whole_batches(split: Split, device: str) -> Callable[[], None]:
     """An epoch as `InMemoryData` gives it to a network."""
-    loader = training_loader(split, TrainingBatches(len(split.labels), BATCH, seed=0), 0, device == "cuda")
+    loader = resumable_loader(
+        TrainingSet(split), TrainingBatches(len(split.labels), BATCH, seed=0), 0, device == "cuda"
+    )
     augmentation = Augmentation(crop_padding=4, flip=True, rotation=0.0)
     generator = torch.Generator()
 

@@ -3,7 +3,7 @@
 from ccnn.data.augment import Augmentation, normalise
 from ccnn.data.batches import EvaluationBatches, TrainingBatches
 from ccnn.data.folder import FolderData
-from ccnn.data.module import InMemoryData
+from ccnn.data.memory import InMemoryData
 from ccnn.data.protocol import DataModule, DataShape, shape_of
 from ccnn.data.sources import NAMES, fetch, load
 from ccnn.data.split import Split

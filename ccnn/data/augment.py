@@ -1,10 +1,10 @@
 """Augmentation and normalisation of whole batches, distributed like torchvision's per-image transforms."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Generator, Tensor
@@ -45,19 +45,33 @@ class Augmentation:
 
     Raises:
         UserError: for negative numbers, a rotation above 180, or values of another type.
+
+    Example:
+        >>> augmentation = Augmentation(crop_padding=4, flip=True, rotation=0.0)
+        >>> images = torch.zeros(8, 3, 32, 32, dtype=torch.uint8)
+        >>> augmentation(images, torch.Generator().manual_seed(0)).shape
+        torch.Size([8, 3, 32, 32])
     """
 
     crop_padding: int
     flip: bool
     rotation: float
 
+    @classmethod
+    def from_config(cls, augmentation: Mapping[str, Any]) -> Self:
+        """Takes `data.augmentation`, whose keys must be exactly the attributes."""
+        expected = sorted(cls.__dataclass_fields__)
+        if sorted(augmentation) != expected:
+            raise UserError(f"data.augmentation has the keys {sorted(augmentation)}, expected exactly {expected}.")
+        return cls(**augmentation)
+
     def __post_init__(self) -> None:
         pixels, degrees = self.crop_padding, self.rotation
-        if not isinstance(pixels, int) or isinstance(pixels, bool) or pixels < 0:
+        if type(pixels) is not int or pixels < 0:
             raise UserError(f"{_WHERE}.crop_padding: expected a number of pixels, 0 for no crop, got {pixels!r}.")
         if not isinstance(self.flip, bool):
             raise UserError(f"{_WHERE}.flip: expected true or false, got {self.flip!r}.")
-        if not isinstance(degrees, int | float) or isinstance(degrees, bool) or not 0 <= degrees <= 180:
+        if type(degrees) not in (int, float) or not 0 <= degrees <= 180:
             raise UserError(f"{_WHERE}.rotation: expected 0 (none) to 180 degrees, got {degrees!r}.")
 
     def draw(self, count: int, generator: Generator) -> Draws:
@@ -93,9 +107,10 @@ def rotate(images: Tensor, angles: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     radians = angles.double() * (math.pi / 180)
     cos, sin, zero = radians.cos(), radians.sin(), torch.zeros_like(radians)
-    # Where each target pixel comes from: (x, y) in pixels from the centre, then as parts of half the image.
+    # The source of each target pixel: (x, y) in pixels from the centre, then as parts of half the image.
     matrices = torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3).float()
-    matrices /= matrices.new_tensor([[0.5 * width], [0.5 * height]])  # where the angles are: a GPU would wait
+    # On the CPU, where the angles are: a division on the GPU would have to wait for them.
+    matrices /= matrices.new_tensor([[0.5 * width], [0.5 * height]])
     matrices = matrices.to(images.device, non_blocking=True)
     y, x = torch.meshgrid(
         torch.arange(height, device=images.device) - 0.5 * (height - 1),
@@ -155,7 +170,7 @@ def _factor_and_offset(
 
 
 def denormalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """The inverse of `normalise`: float images (N, C, H, W) as uint8 pixels, what is out of range clipped."""
+    """Inverts `normalise`: float images (N, C, H, W) as uint8 pixels, clipped to their range."""
     centre = torch.tensor(mean, device=images.device).view(-1, 1, 1)
     scale = torch.tensor(std, device=images.device).view(-1, 1, 1)
     return ((images.float() * scale + centre) * 255).round().clamp(0, 255).to(torch.uint8)

@@ -27,6 +27,10 @@ class TrainingBatches(Sampler[Place]):
         world_size: number of processes.
         start: (epoch, batch) of the first batch to yield. The first iteration yields the rest of that
             epoch, the next one the whole epoch after it.
+
+    Example:
+        >>> [(epoch, batch, len(indices)) for epoch, batch, indices in TrainingBatches(10, batch_size=4, seed=0)]
+        [(0, 0, 4), (0, 1, 4), (0, 2, 2)]
     """
 
     def __init__(
@@ -69,8 +73,8 @@ class TrainingBatches(Sampler[Place]):
 
     def __iter__(self) -> Iterator[Place]:
         """Yields (epoch, batch, indices) for the rest of one epoch, and moves on to the next."""
-        # Moves on as the first batch is taken: not before, since a loader with workers makes two iterators and
-        # uses one, and not at the end, since training may leave an epoch early.
+        # Moves on when the first batch is taken: not before, because a loader with workers makes two iterators
+        # and uses one, and not at the end, because training may leave an epoch early.
         epoch, first = self._next
         self._next = (epoch + 1, 0)
         for batch, indices in list(enumerate(self.batches(epoch)))[first:]:
@@ -81,10 +85,7 @@ class EvaluationBatches(Sampler[Tensor]):
     """Cuts the images into batches in their order; each process takes every `world_size`-th, none twice.
 
     Args:
-        size: number of images, N.
-        batch_size: images per batch and process.
-        rank: number of this process.
-        world_size: number of processes.
+        size, batch_size, rank, world_size: as of `TrainingBatches`.
     """
 
     def __init__(self, size: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:

@@ -1,16 +1,15 @@
-"""How a photograph of any size becomes a square: at random for training, one central crop for testing."""
+"""Crops of photographs of any size: at random for training, central ones for testing."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any, Self
 
 import torch
 from PIL import Image
-from torch import Generator, Tensor
+from torch import Tensor
+from torchvision import transforms
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as TF
-from torchvision.transforms._presets import ImageClassification
 
 from ccnn.errors import UserError
 
@@ -19,16 +18,41 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 _WHERE = "data.augmentations.(the one that data.augment chooses)"
 
 
+def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
+    """(H, W) of one number or both.
+
+    >>> height_and_width(224), height_and_width([192, 256])
+    ((224, 224), (192, 256))
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
+def enlarged(side: int) -> int:
+    """The shorter side before a central crop, in ImageNet's usual proportion of 256 to 224."""
+    return round(side * 256 / 224)
+
+
+def _central(
+    resize: int, height: int, width: int, interpolation: InterpolationMode = InterpolationMode.BILINEAR
+) -> list[Any]:
+    """Resizes the shorter side, or to the proportions of a crop that is not square, and takes the central crop."""
+    side = min(height, width)
+    before = resize if height == width else [round(resize * length / side) for length in (height, width)]
+    return [transforms.Resize(before, interpolation), transforms.CenterCrop((height, width))]
+
+
 @dataclass(frozen=True)
 class SingleCrop:
-    """Resizes an image, takes its central square and normalises it, as torchvision's weights want it.
+    """Resizes an image, takes its central crop and normalises it, as torchvision's weights want it.
 
     Attributes:
         resize: length of the shorter side before the crop, pixels.
-        crop: height and width of the crop, pixels.
+        crop: height of the crop, pixels.
         mean: of red, green and blue, pixels from 0 to 1.
         std: standard deviation, likewise.
         interpolation: `bilinear`, `bicubic`, …, with antialiasing.
+        width: of the crop, pixels; None for a square.
     """
 
     resize: int
@@ -36,37 +60,29 @@ class SingleCrop:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: str = "bilinear"
-
-    @cached_property
-    def _preset(self) -> ImageClassification:
-        return ImageClassification(
-            crop_size=self.crop,
-            resize_size=self.resize,
-            mean=self.mean,
-            std=self.std,
-            interpolation=InterpolationMode(self.interpolation),
-        )
+    width: int | None = None
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Returns float32, shape (3, crop, crop)."""
-        prepared: Tensor = self._preset(image)
+        """Returns float32, shape (3, crop, width)."""
+        steps = _central(self.resize, self.crop, self.width or self.crop, InterpolationMode(self.interpolation))
+        steps += [transforms.ToTensor(), transforms.Normalize(self.mean, self.std)]
+        prepared: Tensor = transforms.Compose(steps)(image)
         return prepared
 
     def __str__(self) -> str:
         mean, std = (" ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
         return (
             f"shorter side to {self.resize} pixels ({self.interpolation}), central crop of "
-            f"{self.crop}×{self.crop}, mean {mean}, std {std}"
+            f"{self.crop}×{self.width or self.crop}, mean {mean}, std {std}"
         )
 
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """A crop of random size and shape at a random place, resized to a square, mirrored or not.
-
-    Distributed like torchvision's `RandomResizedCrop` and `RandomHorizontalFlip`.
+    """torchvision's `RandomResizedCrop` and `RandomHorizontalFlip`, whose draws follow from a seed alone.
 
     Attributes:
+        size: height and width of the result, pixels.
         area: smallest and largest part of the image that a crop covers; None for the central crop.
         ratio: smallest and largest width over height of a crop; None for the central crop.
         flip: mirrors left and right with probability 1/2.
@@ -75,9 +91,19 @@ class RandomCrop:
         UserError: for values out of range.
     """
 
+    size: tuple[int, int]
     area: Sequence[float] | None
     ratio: Sequence[float] | None
     flip: bool
+
+    @classmethod
+    def from_config(cls, size: tuple[int, int], augmentation: Mapping[str, Any]) -> Self:
+        """Takes `data.augmentation`, whose keys must be exactly area, ratio and flip."""
+        if set(augmentation) != {"area", "ratio", "flip"}:
+            raise UserError(
+                f"data.augmentation has the keys {sorted(augmentation)}, expected exactly area, flip and ratio."
+            )
+        return cls(size, **augmentation)
 
     def __post_init__(self) -> None:
         if (self.area is None) != (self.ratio is None):
@@ -90,29 +116,15 @@ class RandomCrop:
                     f"{_WHERE}.{name}: expected two numbers above 0, ascending{bound}, got {list(pair)}."
                 )
 
-    def __call__(self, image: Image.Image, size: int, generator: Generator) -> Tensor:
-        """Returns uint8, shape (3, size, size); what is random comes from `generator` alone."""
-        mirrored = torch.rand((), generator=generator).item() < 0.5
+    def __call__(self, image: Image.Image, seed: int) -> Tensor:
+        """Returns uint8, shape (3, H, W)."""
+        steps: list[Any] = [transforms.RandomHorizontalFlip()] if self.flip else []
         if self.area is None or self.ratio is None:
-            square = TF.center_crop(TF.resize(image, round(size * 256 / 224)), [size, size])
+            steps = [*_central(enlarged(min(self.size)), *self.size), *steps]
         else:
-            box = _box(*image.size, self.area, self.ratio, generator)
-            square = TF.resized_crop(image, *box, [size, size])
-        pixels: Tensor = TF.pil_to_tensor(TF.hflip(square) if self.flip and mirrored else square)
+            steps = [transforms.RandomResizedCrop(self.size, tuple(self.area), tuple(self.ratio)), *steps]
+        # torchvision draws from the CPU's global generator, which training must find as it was.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            pixels: Tensor = transforms.Compose([*steps, transforms.PILToTensor()])(image)
         return pixels
-
-
-def _box(
-    width: int, height: int, areas: Sequence[float], ratios: Sequence[float], generator: Generator
-) -> tuple[int, int, int, int]:
-    """Draws (top, left, height, width) of a crop: the first of ten that fits, else the largest central one."""
-    lowest, highest = map(math.log, ratios)
-    for part, shape, top, left in torch.rand(10, 4, generator=generator, dtype=torch.float64).tolist():
-        area = width * height * (areas[0] + part * (areas[1] - areas[0]))
-        ratio = math.exp(lowest + shape * (highest - lowest))
-        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
-        if 0 < w <= width and 0 < h <= height:
-            return int(top * (height - h + 1)), int(left * (width - w + 1)), h, w
-    ratio = min(max(width / height, ratios[0]), ratios[1])
-    w, h = min(width, round(height * ratio)), min(height, round(width / ratio))
-    return (height - h) // 2, (width - w) // 2, h, w

@@ -2,10 +2,10 @@
 
 import gzip
 import math
-import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,11 +14,12 @@ from ccnn.errors import UserError
 
 _TRAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 _TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+NAMES = _TRAIN + _TEST
 
 
 def files(directory: Path) -> list[Path]:
     """The four files of a data set in `directory`, each plain if there is such a file, else gzipped."""
-    plain = [directory / name for name in _TRAIN + _TEST]
+    plain = [directory / name for name in NAMES]
     return [path if path.is_file() else path.with_name(f"{path.name}.gz") for path in plain]
 
 
@@ -45,6 +46,8 @@ def _read_split(images_path: Path, labels_path: Path) -> Split:
 def read_array(path: Path, dimensions: int) -> Tensor:
     """Reads one IDX file of bytes: magic number, sizes as big-endian 32-bit integers, then the content.
 
+    torchvision reads plain files alone; Debian's Fashion-MNIST is gzipped.
+
     Args:
         path: the file; gzipped if its name ends in .gz.
         dimensions: how many sizes are expected, 3 for images (N, H, W) and 1 for labels (N,).
@@ -55,30 +58,28 @@ def read_array(path: Path, dimensions: int) -> Tensor:
     Raises:
         UserError: naming the file, what was found and what was expected.
     """
-    remedy = "Replace the file with a whole one, or delete it and let data.download=true fetch it."
+    header_size = 4 * (1 + dimensions)
+    expected_magic = 0x0800 + dimensions  # 08 = unsigned bytes
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        if len(content) < header_size:
+            raise ValueError(f"it is cut off: it holds {len(content)} bytes, an IDX header has {header_size}")
+        magic, *sizes = (int(number) for number in np.frombuffer(content, ">u4", 1 + dimensions))
+        if magic != expected_magic:
+            raise ValueError(
+                f"it begins with the magic number {magic}, expected {expected_magic} (IDX, unsigned bytes, "
+                f"dimensions: {dimensions})"
+            )
+        size = header_size + math.prod(sizes)
+        if len(content) != size:
+            what = "cut off" if len(content) < size else "too long"
+            shape = "x".join(map(str, sizes))
+            raise ValueError(f"it is {what}: {len(content)} bytes, expected {size} for the sizes {shape}")
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read, it is cut off or damaged: {error}. {remedy}") from error
-    header_size = 4 * (1 + dimensions)
-    if len(content) < header_size:
-        raise UserError(
-            f"{path} is cut off: it holds {len(content)} bytes, an IDX header has {header_size}. {remedy}"
-        )
-    magic, *sizes = struct.unpack(f">{1 + dimensions}I", content[:header_size])
-    expected_magic = 0x0800 + dimensions  # 08 = unsigned bytes
-    if magic != expected_magic:
-        raise UserError(
-            f"{path} begins with the magic number {magic}, expected {expected_magic} "
-            f"(IDX, unsigned bytes, dimensions: {dimensions}). {remedy}"
-        )
-    expected_size = header_size + math.prod(sizes)
-    if len(content) != expected_size:
-        what = "is cut off" if len(content) < expected_size else "is too long"
-        raise UserError(
-            f"{path} {what}: it holds {len(content)} bytes, expected {expected_size} "
-            f"for the sizes {'x'.join(map(str, sizes))} in its header. {remedy}"
-        )
-    if len(content) == header_size:
-        return torch.zeros(sizes, dtype=torch.uint8)
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header_size).reshape(sizes)
+        raise UserError(f"{path} cannot be read, it is cut off or damaged: {error}. {_REMEDY}") from error
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read, {error}. {_REMEDY}") from error
+    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=header_size).reshape(sizes).copy())
+
+
+_REMEDY = "Replace the file with a whole one, or delete it and let data.download=true download it."

@@ -1,89 +1,82 @@
 """Finds and reads the image files of a folder in ImageNet's layout: one folder per class."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
+from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
 from ccnn.errors import UserError
 
-SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
-
-@dataclass(frozen=True)
-class ImageFiles:
-    """The files of the training or the test half, class by class.
-
-    Attributes:
-        paths: N files.
-        labels: int64, shape (N,): the number of the file's class in `classes`.
-        classes: names of the class folders, sorted.
-    """
-
-    paths: list[str]
-    labels: Tensor
-    classes: tuple[str, ...]
-
-
-def find(root: Path, half: str, num_classes: int) -> ImageFiles:
-    """Lists `root/half/<class>/<image>`; hidden files are passed over.
+def find(root: Path, half: str, num_classes: int) -> tuple[list[str], Tensor, tuple[str, ...]]:
+    """Lists the images below `root/half/<class>/`; hidden files and files of other types are skipped.
 
     Args:
         root: `data.root`.
         half: train or val.
         num_classes: `data.num_classes`, the expected number of class folders.
 
+    Returns:
+        N paths, their labels (int64, shape (N,)), and the sorted names of the class folders.
+
     Raises:
-        UserError: a folder is missing or empty, a file is no image by its name, or the classes are
-            too many or too few.
+        UserError: a folder is missing or has no images, or there are too many or too few classes.
     """
-    place = root / half
-    if not place.is_dir():
+    folder = root / half
+    if not folder.is_dir():
         lacks = f"there is no folder {half} in it" if root.is_dir() else "there is no such folder"
-        raise UserError(f"data.root: {root}: {lacks}; expected images in {place}/<class folder>/*.JPEG.")
-    classes = sorted(entry.name for entry in _visible(place) if entry.is_dir())
+        raise UserError(f"data.root: {root}: {lacks}; expected images in {folder}/<class folder>/*.JPEG.")
+    classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not classes:
         raise UserError(
-            f"{place}: holds no class folders, expected {num_classes}, each with the images of a class; those of "
+            f"{folder}: holds no class folders, expected {num_classes}, each with the images of a class; those of "
             "ImageNet's validation archive have to be sorted into such folders first."
         )
     if len(classes) != num_classes:
         raise UserError(
-            f"{place}: holds {len(classes)} class folders, data.num_classes is {num_classes}. Point data.root at "
-            f"the whole data set, or set data.num_classes={len(classes)} for a network of as many classes."
+            f"{folder}: holds {len(classes)} class folders, data.num_classes is {num_classes}. Point data.root at "
+            f"the whole data set, or set data.num_classes={len(classes)} for a network with as many classes."
         )
-    paths: list[str] = []
-    counts = []
-    for name in classes:
-        files = sorted(_visible(place / name), key=lambda entry: entry.name)
-        for entry in files:
-            if not entry.name.lower().endswith(SUFFIXES) or entry.is_dir():
-                raise UserError(f"{entry.path}: is no image by its name; expected {', '.join(SUFFIXES)} only.")
-        if not files:
-            raise UserError(f"{place / name}: is empty, expected images of this class.")
-        paths += [entry.path for entry in files]
-        counts.append(len(files))
-    labels = torch.arange(len(classes)).repeat_interleave(torch.tensor(counts))
-    return ImageFiles(paths, labels, tuple(classes))
+    numbers = {name: number for number, name in enumerate(classes)}
+    try:
+        samples = make_dataset(str(folder), numbers, is_valid_file=_is_image)
+    except FileNotFoundError as error:
+        raise UserError(f"{folder}: {error}. Expected {', '.join(IMG_EXTENSIONS)} files.") from error
+    paths, labels = zip(*samples, strict=True)
+    return list(paths), torch.tensor(labels), tuple(classes)
+
+
+def _is_image(path: str) -> bool:
+    name = os.path.basename(path).lower()
+    return name.endswith(IMG_EXTENSIONS) and not name.startswith(".")
 
 
 def read(path: str) -> Image.Image:
-    """Reads an image as red, green and blue.
+    """Reads an image as red, green and blue; 16-bit grey values are scaled to 8 bits.
 
     Raises:
-        UserError: it is no image, or a damaged one.
+        UserError: it cannot be read as an image, or its values have no known range.
     """
     try:
         with Image.open(path) as image:
+            if image.mode.startswith("I;16"):
+                values = np.asarray(image).astype(np.uint32)
+                grey = ((values + 128) // 257).astype(np.uint8)  # 65535 / 257 = 255
+                return Image.fromarray(grey).convert("RGB")
+            if image.mode in ("I", "F"):
+                raise ValueError(
+                    f"its mode is {image.mode}, 32-bit values without a range; save it with 8 or 16 bits"
+                )
             return image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = "its content is none" if isinstance(error, UnidentifiedImageError) else str(error)
         raise UserError(f"{path}: cannot be read as an image: {reason}. Replace the file.") from error
 
 
-def _visible(folder: Path) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        return [entry for entry in entries if not entry.name.startswith(".")]
+def available_cores() -> int:
+    """Cores that this process may use; Slurm and taskset give it fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""The data loaders around batches of tensors."""
+"""The data loaders around whole batches."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ccnn.data.batches import EvaluationBatches, Place, TrainingBatches
+from ccnn.data.batches import Place, TrainingBatches
 from ccnn.data.split import Split
 
 
 class TrainingBatch(NamedTuple):
-    """A batch to train on, and its place, which its augmentation follows from.
+    """A batch to train on, and its place, which decides how it is augmented.
 
     Attributes:
         images: uint8, shape (N, C, H, W).
@@ -27,14 +27,9 @@ class TrainingBatch(NamedTuple):
     batch: int
 
 
-class EvaluationBatch(NamedTuple):
-    """A batch to evaluate on: uint8 images, shape (N, C, H, W), and int64 labels, shape (N,)."""
+class TrainingSet(Dataset[TrainingBatch]):
+    """Whole training batches of a split in memory."""
 
-    images: Tensor
-    labels: Tensor
-
-
-class _TrainingSet(Dataset[TrainingBatch]):
     def __init__(self, split: Split) -> None:
         self._split = split
 
@@ -43,32 +38,24 @@ class _TrainingSet(Dataset[TrainingBatch]):
         return TrainingBatch(*self._split.select(indices), epoch, batch)
 
 
-class _EvaluationSet(Dataset[EvaluationBatch]):
+class EvaluationSet(Dataset[Split]):
+    """Whole batches of a split in memory to evaluate on."""
+
     def __init__(self, split: Split) -> None:
         self._split = split
 
-    def __getitem__(self, indices: Tensor) -> EvaluationBatch:
-        return EvaluationBatch(*self._split.select(indices))
+    def __getitem__(self, indices: Tensor) -> Split:
+        return self._split.select(indices)
 
 
 class _ResumableLoader(DataLoader):
-    """Tells Lightning that training may go on in mid-epoch; the place is in the sampler, not in a state."""
+    """Tells Lightning that training may resume in mid-epoch; the place is in the sampler, not in a state."""
 
     def state_dict(self) -> dict[str, Any]:
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         pass
-
-
-def training_loader(split: Split, batches: TrainingBatches, num_workers: int, pin_memory: bool) -> DataLoader:
-    """Loads `batches` of `split` as `TrainingBatch`es."""
-    return resumable_loader(_TrainingSet(split), batches, num_workers, pin_memory)
-
-
-def evaluation_loader(split: Split, batches: EvaluationBatches, num_workers: int, pin_memory: bool) -> DataLoader:
-    """Loads `batches` of `split` as `EvaluationBatch`es."""
-    return ordered_loader(_EvaluationSet(split), batches, num_workers, pin_memory)
 
 
 def resumable_loader(dataset: Dataset, batches: TrainingBatches, num_workers: int, pin_memory: bool) -> DataLoader:
@@ -86,6 +73,6 @@ def _options(num_workers: int, pin_memory: bool) -> dict[str, Any]:
         "batch_size": None,  # the sampler yields whole batches
         "num_workers": num_workers,
         "pin_memory": pin_memory,
-        # Its own, or else every iteration would draw a number from the global generator.
+        # Its own, because every iteration would draw a number from the global generator.
         "generator": torch.Generator(),
     }

@@ -2,9 +2,7 @@
 
 import tempfile
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from tarfile import TarError
@@ -20,49 +18,50 @@ class _Source:
 
     Attributes:
         torchvision_class: the class of torchvision.datasets that downloads it.
-        folder: where that class puts the files, below its root.
-        places: where the data set may be, given the root; the first complete place is read.
-        is_complete: whether all files of the data set are at a place.
-        read: reads (train, test) from a complete place.
+        layout: of a CIFAR data set; None for IDX files.
     """
 
     torchvision_class: str
-    folder: str
-    places: Callable[[Path], list[Path]]
-    is_complete: Callable[[Path], bool]
-    read: Callable[[Path], tuple[Split, Split]]
+    layout: cifar.Layout | None = None
+
+    @property
+    def folder(self) -> str:
+        """Where torchvision puts the files, below its root."""
+        return self.layout.folder if self.layout else f"{self.torchvision_class}/raw"
+
+    def places(self, root: Path) -> list[Path]:
+        """Where the data set may be; the first complete place is read."""
+        return [root / self.folder, root / self.layout.archive if self.layout else root]
 
     def find(self, root: Path) -> Path | None:
-        """The first place below `root` that has the whole data set."""
-        return next((place for place in self.places(root) if self.is_complete(place)), None)
+        """The first place that has the whole data set."""
+        return next((place for place in self.places(root) if self._is_complete(place)), None)
 
+    def _is_complete(self, place: Path) -> bool:
+        if self.layout is None:
+            return all(path.is_file() for path in idx.files(place))
+        return place.is_file() or all((place / name).is_file() for name in self.layout.names)
 
-def _idx_source(torchvision_class: str) -> _Source:
-    folder = f"{torchvision_class}/raw"
-    return _Source(
-        torchvision_class,
-        folder,
-        places=lambda root: [root / folder, root],
-        is_complete=lambda place: all(path.is_file() for path in idx.files(place)),
-        read=idx.read,
-    )
+    def read(self, place: Path) -> tuple[Split, Split]:
+        """Reads (train, test) from a complete place."""
+        return cifar.read(place, self.layout) if self.layout else idx.read(place)
 
-
-def _cifar_source(torchvision_class: str, layout: cifar.Layout) -> _Source:
-    return _Source(
-        torchvision_class,
-        layout.folder,
-        places=lambda root: [root / layout.folder, root / layout.archive],
-        is_complete=lambda place: place.is_file() or all((place / name).is_file() for name in layout.names),
-        read=partial(cifar.read, layout=layout),
-    )
+    def missing(self, name: str, root: Path, reason: str) -> UserError:
+        """The error that names the expected files and where they were looked for."""
+        names = (*self.layout.names, f"or {self.layout.archive}") if self.layout else idx.NAMES
+        places = " or ".join(str(place.absolute()) for place in self.places(root))
+        return UserError(
+            f"The data set {name} was not found in {places}: {reason}. Set data.root to the folder that has its "
+            f"files ({', '.join(names)}{'' if self.layout else ', plain or .gz'}), or put them there; data=digits "
+            "needs no download."
+        )
 
 
 _SOURCES = {
-    "mnist": _idx_source("MNIST"),
-    "fashion_mnist": _idx_source("FashionMNIST"),
-    "cifar10": _cifar_source("CIFAR10", cifar.CIFAR10),
-    "cifar100": _cifar_source("CIFAR100", cifar.CIFAR100),
+    "mnist": _Source("MNIST"),
+    "fashion_mnist": _Source("FashionMNIST"),
+    "cifar10": _Source("CIFAR10", cifar.CIFAR10),
+    "cifar100": _Source("CIFAR100", cifar.CIFAR100),
 }
 NAMES = ("digits", *_SOURCES)
 
@@ -84,14 +83,14 @@ def fetch(name: str, root: Path, download: bool) -> None:
     if root.exists() and not root.is_dir():
         raise UserError(f"data.root: {root} is a file, expected a folder.")
     if not download:
-        raise _missing(name, source, root, "data.download is false, so it was not downloaded")
+        raise source.missing(name, root, "data.download is false, so it was not downloaded")
     try:
         _download(source, root)
     except (OSError, RuntimeError, EOFError, HTTPException, TarError, zlib.error) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise _missing(name, source, root, f"downloading it failed ({reason})") from error
+        raise source.missing(name, root, f"downloading it failed ({reason})") from error
     if source.find(root) is None:
-        raise _missing(name, source, root, "the download brought other files than expected")
+        raise source.missing(name, root, "the download brought other files than expected")
 
 
 def load(name: str, root: Path) -> tuple[Split, Split, str]:
@@ -106,13 +105,18 @@ def load(name: str, root: Path) -> tuple[Split, Split, str]:
 
     Raises:
         UserError: if the data set is not there or is damaged.
+
+    Example:
+        >>> train, test, origin = load("digits", Path("data"))
+        >>> tuple(train.images.shape), len(test.labels), origin
+        ((1297, 1, 16, 16), 500, "scikit-learn's digits")
     """
     source = _source(name)
     if source is None:
         return *digits.read(), "scikit-learn's digits"
     place = source.find(root)
     if place is None:
-        raise _missing(name, source, root, "it has not been downloaded")
+        raise source.missing(name, root, "it has not been downloaded")
     return *source.read(place), str(place)
 
 
@@ -121,14 +125,6 @@ def _source(name: str) -> _Source | None:
     if name not in NAMES:
         raise UserError(f"data.name is {name!r}, which is no data set: {choices(name, NAMES)}")
     return _SOURCES.get(name)
-
-
-def _missing(name: str, source: _Source, root: Path, reason: str) -> UserError:
-    places = " or ".join(str(place.absolute()) for place in source.places(root))
-    return UserError(
-        f"The data set {name} was not found: looked for its files in {places}, and {reason}. "
-        f"Set data.root to the folder that has them, or put them there; data=digits needs no download."
-    )
 
 
 def _download(source: _Source, root: Path) -> None:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torchvision.transforms import RandomCrop, RandomRotation
 from torchvision.transforms import functional as reference
 
 from ccnn.data import Augmentation, normalise
@@ -71,47 +70,6 @@ def test_the_middle_crop_that_is_not_mirrored_is_the_image() -> None:
     assert torch.equal(crop_and_flip(images, 0, draws.tops, draws.lefts, draws.flips), images)
     assert torch.equal(crop_and_flip(images, 4, draws.tops + 4, draws.lefts + 4, draws.flips), images)
     assert torch.equal(rotate(images, draws.angles), images)
-
-
-COUNT = 20_000
-
-
-def p_value(table: Tensor) -> float:
-    """Of a chi-square test that the rows of a table of counts are of one distribution."""
-    from scipy.stats import chi2_contingency
-
-    return float(chi2_contingency(table.numpy()).pvalue)
-
-
-@pytest.fixture(scope="module")
-def draws() -> Draws:
-    return Augmentation(crop_padding=4, flip=True, rotation=15.0).draw(COUNT, torch.Generator().manual_seed(0))
-
-
-def test_crops_are_distributed_like_torchvisions(draws: Draws) -> None:
-    padded = torch.zeros(1, 40, 40)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        theirs = torch.tensor([RandomCrop.get_params(padded, (32, 32))[:2] for _ in range(COUNT)])
-    corners = torch.stack([draws.tops * 9 + draws.lefts, theirs[:, 0] * 9 + theirs[:, 1]])
-    table = torch.stack([each.bincount(minlength=81) for each in corners])
-    assert table.shape == (2, 81)
-    assert p_value(table) > 1e-4
-
-
-def test_rotations_are_distributed_like_torchvisions(draws: Draws) -> None:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        theirs = torch.tensor([RandomRotation.get_params([-15.0, 15.0]) for _ in range(COUNT)])
-    tables = [each.double().histc(100, -15, 15).long() for each in (draws.angles, theirs)]
-    assert [int(table.sum()) for table in tables] == [COUNT, COUNT]
-    assert p_value(torch.stack(tables)) > 1e-4
-
-
-def test_rotations_say_nothing_of_crops(draws: Draws) -> None:
-    deciles = ((draws.angles + 15) / 3).long().clamp(0, 9)
-    corners = (draws.tops * 9 + draws.lefts) * 2 + draws.flips
-    assert p_value((deciles * 162 + corners).bincount(minlength=1620).view(10, 162)) > 1e-4
 
 
 @pytest.mark.parametrize("degrees", [15, 180])

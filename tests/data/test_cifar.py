@@ -69,7 +69,7 @@ def test_a_pickle_bomb_is_refused_and_does_not_go_off(tmp_path: Path, archived: 
     target = tmp_path / "exploded"
     bomb = pickle.dumps({b"data": Bomb(target), b"labels": []}, protocol=2)
     write(tmp_path, 10, archived, dump=lambda *_: bomb)
-    with pytest.raises(UserError, match="was refused"):
+    with pytest.raises(UserError, match=r"asks for .*, which was not run"):
         load("cifar10", tmp_path)
     assert not target.exists()
     pickle.loads(bomb)
@@ -79,7 +79,7 @@ def test_a_pickle_bomb_is_refused_and_does_not_go_off(tmp_path: Path, archived: 
 @pytest.mark.parametrize("name", ["os\nsystem", "builtins\neval", "numpy.core.multiarray\nscalar", "numpy\nload"])
 def test_no_other_name_is_looked_up(tmp_path: Path, name: str) -> None:
     write(tmp_path, 100, archived=False, dump=lambda *_: f"c{name}\n.".encode())
-    with pytest.raises(UserError, match=f"{name.replace(chr(10), '.')} that it asks for was not run"):
+    with pytest.raises(UserError, match=f"asks for {name.replace(chr(10), '.')}, which was not run"):
         load("cifar100", tmp_path)
 
 
@@ -110,9 +110,9 @@ def empty(data: np.ndarray, labels: dict[bytes, list[int]]) -> bytes:
 @pytest.mark.parametrize(
     ("dump", "message"),
     [
-        (no_key, "expected a dict with b'data' and b'labels'"),
+        (no_key, "no list of small integers as b'labels'"),
         (floats, "float32 of shape .*expected uint8"),
-        (narrow, r"\(6, 784\), expected uint8 of shape \(N, 3072\)"),
+        (narrow, r"\(6, 784\) as .*, expected uint8 of shape \(N, 3072\)"),
         (unlabelled, "6 images and 5 labels"),
         (cut_off, "cut off or damaged"),
         (empty, "cut off or damaged"),

@@ -44,7 +44,7 @@ def test_that_of_imagenet_is_exactly_what_the_folder_takes(augment: str) -> None
     arguments = {str(key): value for key, value in values.items() if key not in NOT_ARGUMENTS}
     assert arguments.keys() == inspect.signature(FolderData).parameters.keys()
     module = FolderData(**arguments)
-    assert module.random_crop == RandomCrop(**values["augmentations"][augment])
+    assert module.random_crop == RandomCrop((224, 224), **values["augmentations"][augment])
     recipe = section.recipe
     assert (recipe.max_epochs, recipe.lr, recipe.weight_decay, section.batch_size) == (90, 0.1, 1e-4, 256)
 

@@ -40,7 +40,7 @@ quick: .venv/installed
 	done
 	rm -rf outputs/reports/table2
 	$(BIN)/python scripts/evaluate.py run=outputs/sweeps/table8_quick/digits_toy_cnn_seed0_data.augment-none \
-	  sampling=naive,lattice,complete output=outputs/reports/table2
+	  evaluation.samplings=[naive,lattice,complete] output=outputs/reports/table2
 	$(BIN)/python train.py -m experiment=table3_quick
 	$(BIN)/python scripts/report.py outputs/sweeps/table3_quick --table table3 --output outputs/reports/table3
 
@@ -53,7 +53,7 @@ LONGER_fashion_resnet := trainer.max_epochs=14,22
 study: .venv/installed
 	OMP_NUM_THREADS=1 $(MAKE) -j2 study-fashion_resnet study-digits study-fashion_toy
 	$(BIN)/python scripts/report.py outputs/sweeps/quick_study_* --output outputs/reports/study
-	$(BIN)/python scripts/conversions.py outputs/sweeps/quick_study_* limit=200 --output outputs/reports/study
+	$(BIN)/python scripts/conversions.py outputs/sweeps/quick_study_* evaluation.limit=200 --output outputs/reports/study
 
 study-%: .venv/installed
 	$(BIN)/python train.py -m experiment=study_$* sweep=quick_study_$* $(STUDY)

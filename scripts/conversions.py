@@ -1,6 +1,6 @@
 """Scores trained CNNs, plain and converted, without any training: mean and spread over seeds.
 
-    python scripts/conversions.py outputs/sweeps/study_* limit=2000 --output docs/results
+    python scripts/conversions.py outputs/sweeps/study_* evaluation.limit=2000 --output docs/results
 
 Each finished CNN in and below the folders is evaluated once, into the folder `conversions` of its run; longer
 trainings at a CCNN's compute are left out. Words with = are those of scripts/evaluate.py; without any, all methods
@@ -13,17 +13,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout's ccnn, even where another is installed
 
-from ccnn.cli import attempt
+from hydra import compose, initialize_config_dir
+
 from ccnn.cli.arguments import Parser
-from ccnn.cli.evaluate import job
-from ccnn.config import validate
+from ccnn.cli.errors import run_command
+from ccnn.cli.evaluate import evaluation_config
+from ccnn.config import CONF, validate
 from ccnn.errors import UserError
 from ccnn.files import write_text
 from ccnn.report import conversions
 from ccnn.report.compute import set_beside
 from ccnn.report.folders import gather
 
-DEFAULTS = {"sampling": "naive,lattice,three_quarters,complete", "sampling.border": "zeros,replicate"}
+DEFAULTS = ("evaluation.samplings=[naive,lattice,three_quarters,complete]", "evaluation.borders=[zeros,replicate]")
 
 
 def main() -> None:
@@ -36,7 +38,7 @@ def main() -> None:
     arguments = parser.parse_args()
     words = [word for word in arguments.words if "=" in word]
     folders = [Path(word) for word in arguments.words if "=" not in word]
-    attempt(lambda: run(folders, words, arguments.output), debug="debug=true" in words)
+    run_command(lambda: run(folders, words, arguments.output))
 
 
 def run(folders: Sequence[Path], words: Sequence[str], output: Path | None) -> None:
@@ -53,16 +55,17 @@ def run(folders: Sequence[Path], words: Sequence[str], output: Path | None) -> N
         raise UserError(
             f"{', '.join(map(str, folders))}: holds no CNN that is trained (convert=false); nothing to convert."
         )
-    given = {word.partition("=")[0] for word in words}
-    words = [*words, *(f"{key}={value}" for key, value in DEFAULTS.items() if key not in given)]
+    words = [*DEFAULTS, *words]  # of one key's the last one counts
     for each in trained:
         place = each.folder / conversions.FOLDER
         if not (place / "evaluation.json").exists():
-            asked = job([f"run={each.folder}", f"output={place}", *words])
-            validate(asked.config)
+            with initialize_config_dir(str(CONF), version_base="1.3"):
+                config = compose("evaluate", overrides=[f"run='{each.folder}'", *words])
+            config, folder, _ = evaluation_config(config, words)
+            validate(config)
             from ccnn.evaluation import evaluate  # takes seconds to import, so only for a valid configuration
 
-            evaluate(asked.config, asked.folder, words, asked.run)
+            evaluate(config, place, words, folder)
     lines, notes = conversions.summaries(trained)
     text = conversions.markdown(lines, notes)
     print(text, end="")

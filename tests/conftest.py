@@ -16,6 +16,8 @@ import ccnn.config.run_name  # registers the resolver that conf/config.yaml need
 from ccnn.config import CONF
 from ccnn.runs import allowed_targets
 
+pytest_plugins = ["command_lines"]
+
 
 @pytest.fixture(autouse=True)
 def trust(monkeypatch: pytest.MonkeyPatch) -> None:

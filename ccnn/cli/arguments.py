@@ -1,4 +1,4 @@
-"""Command-line arguments of the scripts, and mistakes in them: one line and exit code 2."""
+"""Command-line arguments of the scripts, whose mistakes end in one line and exit code 2."""
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
@@ -10,7 +10,7 @@ from ccnn.errors import choices
 
 
 class Parser(ArgumentParser):
-    """argparse without abbreviations, whose errors are one line that says what to type instead.
+    """argparse without abbreviations, and without the usage before each error.
 
     Args:
         description: what the script does: its docstring.
@@ -26,22 +26,19 @@ class Parser(ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        """Prints the message as one line and ends the program."""
+        """Prints the message and ends the program."""
         text = message.removeprefix("argument ")
         if text.startswith("unrecognized arguments: "):
-            text = self._unrecognized(text.removeprefix("unrecognized arguments: ").split()[0])
-        print(f"Error: {text}" if text.endswith((".", "?")) else f"Error: {text}.", file=sys.stderr)
+            option = text.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
+            near = get_close_matches(option, self._option_string_actions, n=1)
+            hint = f"did you mean {near[0]}?" if near else "--help shows those there are."
+            text = f"{option}: there is no such option; {hint}"
+        print(f"Error: {text}", file=sys.stderr)
         sys.exit(2)
-
-    def _unrecognized(self, word: str) -> str:
-        known = [option for action in self._actions for option in action.option_strings]
-        near = get_close_matches(word.partition("=")[0], known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "see --help for those there are"
-        return f"{word}: there is no such option; {hint}"
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:
-    """An argument's type: a whole number within bounds, both included."""
+    """The type of an argument: an integer from `low` to `high`, both included."""
 
     def parse(text: str) -> int:
         if text.isascii() and text.removeprefix("-").isdigit() and low <= int(text) <= high:
@@ -52,7 +49,7 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
 
 
 def choice(known: Iterable[str]) -> Callable[[str], str]:
-    """An argument's type: one of the known names; a hyphen goes for an underscore."""
+    """The type of an argument: one of the known names, in which a hyphen stands for an underscore."""
     names = list(known)
 
     def parse(text: str) -> str:

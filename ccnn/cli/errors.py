@@ -1,184 +1,126 @@
-"""How a command ends: where something went wrong with a message, an exit code other than 0, nothing left over."""
+"""How a command ends when something goes wrong: one message, a non-zero exit code, nothing left behind."""
 
-import atexit
 import logging
-import re
+import os
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from ccnn.cli.broken_pipe import keep_printing
-from ccnn.cli.messages import DISK_FULL, explain
-from ccnn.cli.rank_errors import rank, tell_others, told_by_another
-from ccnn.cli.sweep import Sweep, noted
-from ccnn.errors import UserError
+from ccnn.cli.help import shows_help
+from ccnn.cli.messages import explain, is_full_disk
+from ccnn.cli.rank_errors import is_shown_by_another, publish, rank
+from ccnn.cli.streams import protect_output
+from ccnn.cli.sweep import recorded
 from ccnn.runs.folder import discard
 
 
-def attempt_job(task: Callable[[], float | None], folder: Path, config: DictConfig) -> float | None:
-    """Runs one job of Hydra and explains its mistake at once, so that each job of a sweep shows its own.
+def run_command(command: Callable[[], object], help_page: str | None = None) -> None:
+    """Runs a whole program and explains what is wrong with its command line.
 
     Args:
-        task: the job.
-        folder: of the run, removed if the run never began.
-        config: of the job; with `debug` errors show their traceback.
-
-    Returns:
-        What the job returns.
-
-    Raises:
-        SystemExit: a single run failed by a mistake of the user.
-        Exception: whatever `task` raised; a sweep goes on with its other jobs.
-    """
-    keep_printing()
-    single = HydraConfig.get().mode is RunMode.RUN
-    debug = config.get("debug") is True
-    _be_quiet_about_full_disks(debug)
-    began = time.time()
-    try:
-        if single:
-            return task()
-        with noted(folder, config, list(HydraConfig.get().overrides.task)):
-            return task()
-    except Exception as error:
-        if isinstance(error, OSError) and _is_full_disk(error) and not error.filename:
-            error.filename = str(folder)  # writing and closing do not say what they write
-        if rank() and not getattr(error, "told", False):
-            tell_others(folder, explain(error) or f"{type(error).__name__}: {error}")
-        told = not debug and (told_by_another(folder, error, began) or _tell(error))
-        if not told and not single:
-            traceback.print_exc()  # Hydra shows that of the first failing job alone
-        if told and single:
-            sys.exit(1)
-        raise
-    finally:
-        discard(folder)
-        if not folder.exists():
-            _log_no_more_to(folder)
-
-
-def attempt(task: Callable[[], object], debug: bool) -> None:
-    """Runs the whole program and explains what is wrong with its command line.
+        command: the program; a function that `hydra.main` made, for instance.
+        help_page: the file of conf/hydra/help that `--help` shows.
 
     Raises:
         SystemExit: the user made a mistake, or a signal stopped the program.
-        Exception: any other failure of `task`; with `debug` every failure.
+        Exception: any other failure of `command`; every failure with `debug=true`.
     """
-    keep_printing()
+    protect_output()
+    if help_page and shows_help(help_page, sys.argv[1:]):
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them itself
     try:
-        if any(re.match(r"\+?experiment=.*,", word) for word in sys.argv[1:]):
-            raise UserError("experiment: a sweep has one of them, with axes of its own; run one after the other.")
-        task()
+        command()
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        if debug or not _tell(error):
+        if "debug=true" in sys.argv or not _show(error):
             raise
         sys.exit(1)
     except BaseException as error:
-        if not hasattr(error, "signal_number"):  # an Interrupted; importing it takes seconds
+        if not hasattr(error, "signal_number"):  # runs.signals.Interrupted, whose import would take seconds
             raise
-        if str(error):  # of several processes the first tells
+        if str(error):  # empty in all processes of a training except the first
             print(f"\n{error}", file=sys.stderr)
         sys.exit(128 + error.signal_number)
 
 
-def left_out(config: DictConfig) -> bool:
-    """Says whether `exclude` leaves this combination of choices out of a sweep; a list is any of its values."""
-    choices = HydraConfig.get().runtime.choices
-    combinations: Any = OmegaConf.to_container(config.exclude)
-    for combination in combinations:
-        chosen = {key: _chosen(config, choices, key) for key in combination}
-        if all(
-            chosen[key] == value or (isinstance(value, list) and chosen[key] in value)
-            for key, value in combination.items()
-        ):
-            said = ", ".join(f"{key}={value}" for key, value in chosen.items())
-            print(f"Left out of the sweep: {said}")
-            return True
-    return False
+def explains_errors(job: Callable[[DictConfig], float | None]) -> Callable[[DictConfig], float | None]:
+    """Decorates a job of Hydra: its error becomes a message at once, and its folder goes if the run never began.
+
+    A single run then ends the program. A job of a sweep is recorded for the list at the end and raises its error
+    again: Hydra collects it and starts the next job.
+    """
+
+    @wraps(job)
+    def attempt(config: DictConfig) -> float | None:
+        protect_output()  # again, because a launcher may run the job in another process
+        launch = HydraConfig.get()
+        folder, debug = Path(launch.runtime.output_dir), config.get("debug") is True
+        single = launch.mode is RunMode.RUN
+        _silence_full_disks(debug)
+        began = time.time()
+        try:
+            with nullcontext() if single else recorded(folder, config):
+                return job(config)
+        except Exception as error:
+            if is_full_disk(error) and isinstance(error, OSError) and not error.filename:
+                error.filename = str(folder)  # a failing write does not say what it wrote
+            if rank() and not _is_shown(error):
+                publish(folder, explain(error) or f"{type(error).__name__}: {error}")
+            shown = not debug and (is_shown_by_another(folder, error, began) or _show(error))
+            if single and shown:
+                sys.exit(1)
+            if not single and not shown:
+                traceback.print_exc()  # Hydra shows that of the first failing job alone
+            raise
+        finally:
+            discard(folder)
+            if not folder.exists():
+                _close_log(folder)
+
+    return attempt
 
 
-def _chosen(config: DictConfig, choices: Any, key: str) -> Any:
-    return choices[key] if key in choices else OmegaConf.select(config, key)
+def _show(error: BaseException) -> bool:
+    """Prints, once, what a user can do about an error; false if it is not a mistake of theirs."""
+    message = explain(error)
+    if message and not _is_shown(error):
+        print(f"\nError: {message}", file=sys.stderr)
+        error.shown = True  # type: ignore[attr-defined]  # Hydra raises it again at the end of a sweep
+    return message is not None
 
 
-def no_search(config: DictConfig) -> str | None:
-    """Says why a search, a sweeper that looks for the lowest error, cannot be made with this configuration."""
-    if config.hydra.sweeper._target_.endswith(".BasicSweeper"):
-        return None
-    if config.get("protocol") == "paper":
-        return (
-            "protocol: expected honest, got paper, with which a search would choose by the test error. Search "
-            "with protocol=honest, then train with what it found and protocol=paper."
-        )
-    if OmegaConf.select(config, "data.validation_fraction") == 0:
-        return (
-            "data.validation_fraction: expected more than 0, got 0: a search chooses by the validation error. "
-            "Leave it out, or try data.validation_fraction=0.1."
-        )
-    return None
+def _is_shown(error: BaseException) -> bool:
+    return getattr(error, "shown", False)
 
 
-class Tidy(Callback):
-    """At the end of a sweep tells which jobs failed; removes its folder if none of them began."""
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Waits for the end of the sweep; ends a search that cannot be made (Hydra swallows other exceptions).
-
-        Raises:
-            SystemExit: after the message.
-        """
-        if problem := no_search(config):
-            print(f"\nError: {problem}", file=sys.stderr)
-            sys.exit(1)
-        keep_printing()
-        atexit.register(Sweep(config).close)
-
-
-def _be_quiet_about_full_disks(debug: bool) -> None:
-    """Lets nothing show a traceback of its own, again and again, for what ends the run with a message."""
+def _silence_full_disks(debug: bool) -> None:
+    """Keeps logging, threads and destructors from printing tracebacks for what the run's message explains."""
     logging.raiseExceptions = debug
     if debug:
         return
 
-    def threads(failure: Any) -> None:
-        if not _is_full_disk(failure.exc_value):  # TensorBoard's writer raises it again where the run is
-            threading.__excepthook__(failure)
+    def except_full_disks(hook: Callable[[Any], object]) -> Callable[[Any], object]:
+        return lambda failure: None if is_full_disk(failure.exc_value) else hook(failure)
 
-    def destructors(failure: Any) -> None:
-        if not _is_full_disk(failure.exc_value):
-            sys.__unraisablehook__(failure)
-
-    threading.excepthook, sys.unraisablehook = threads, destructors
+    # TensorBoard's writing thread raises what it also raises in the run's own thread.
+    threading.excepthook = except_full_disks(threading.__excepthook__)
+    sys.unraisablehook = except_full_disks(sys.__unraisablehook__)
 
 
-def _is_full_disk(error: BaseException | None) -> bool:
-    return isinstance(error, OSError) and error.errno in DISK_FULL
-
-
-def _log_no_more_to(folder: Path) -> None:
-    """Takes away the log file in a folder that is gone: a launcher may still want to write to it."""
+def _close_log(folder: Path) -> None:
+    """Removes the log file of a folder that is gone, since a launcher may still want to write to it."""
     for handler in list(logging.root.handlers):
-        if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename).is_relative_to(
-            folder.resolve()
-        ):
+        if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename).parent == folder.absolute():
             logging.root.removeHandler(handler)
-
-
-def _tell(error: BaseException) -> bool:
-    """Prints, once, what a user can do about an error; false if it is no mistake of theirs."""
-    message = explain(error)
-    if message and not getattr(error, "told", False):
-        print(f"\nError: {message}", file=sys.stderr)
-        error.told = True  # type: ignore[attr-defined]  # a sweep raises it again at its end
-    return message is not None

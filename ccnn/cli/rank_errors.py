@@ -1,4 +1,4 @@
-"""Errors of one of several processes, which the others know only as a lost connection."""
+"""Errors of one process of several, which the others know only as a lost connection."""
 
 import os
 import re
@@ -17,24 +17,24 @@ def rank() -> int:
     return 0
 
 
-def tell_others(folder: Path, message: str) -> None:
-    """Leaves an error where the first process finds it, and in status.json: Lightning may kill that one first."""
+def publish(folder: Path, message: str) -> None:
+    """Leaves an error for the first process, and in status.json: Lightning may kill that process first."""
     with suppress(OSError):
         write_status(folder, FAILED, f"rank{rank()}: {message.splitlines()[-1]}")
         (folder / f"error_rank{rank()}.txt").write_text(message + "\n", encoding="utf-8")
 
 
-def told_by_another(folder: Path, error: Exception, since: float) -> bool:
-    """Whether an error is but the echo of another process's, which then becomes the one in status.json.
+def is_shown_by_another(folder: Path, error: Exception, since: float) -> bool:
+    """Whether an error only repeats that of another process, which then is the one in status.json.
 
     Args:
         folder: of the run.
         error: of this process.
-        since: when the run began, in seconds of the clock; what is older is another attempt's.
+        since: when the run began, in seconds of the clock; older errors are another attempt's.
     """
     if rank() or not re.search(r"gloo|nccl|by peer", str(error), re.IGNORECASE):
         return False
-    for _ in range(30):  # the other one may be about to write it
+    for _ in range(30):  # the other process may be about to write it
         for path in sorted(folder.glob("error_rank*.txt")):
             with suppress(OSError):
                 if path.stat().st_mtime >= since and (text := path.read_text(encoding="utf-8").strip()):

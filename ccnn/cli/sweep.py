@@ -1,7 +1,10 @@
-"""What became of the jobs of a sweep: a line in jobs.log of its folder when one begins, another when it ends."""
+"""What became of the jobs of a sweep: jobs.log in its folder, and the list of failures at the end."""
 
+import atexit
 import json
 import os
+import re
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -9,58 +12,106 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ccnn.cli.messages import explain
+from ccnn.cli.streams import protect_output
 from ccnn.errors import UserError
-from ccnn.files import shorter, write_text
+from ccnn.files import shorter
 from ccnn.runs.folder import discard
 from ccnn.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, read_status, write_status
 
 _LOG = "jobs.log"
-_SWEEP = "CCNN_SWEEP"
-"""Tells the processes of a launcher which sweep they work for."""
+_BEGUN = "begins"
 
-_REFUSED = {"config.yaml", "overrides.yaml", "status.json"}
-"""What is left of a job that was refused before it began, so that a report knows of it."""
+_UNSTARTED = {"config.yaml", "status.json"}
+"""All that is left of a job that failed before it began, so that a report can name it."""
+
+
+class Summary(Callback):
+    """Lists at the end of a sweep which jobs did not finish; removes the sweep's folder if none of them began."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Checks the sweep as a whole, and arranges for the list.
+
+        Raises:
+            SystemExit: after the message; Hydra only logs other exceptions of a callback.
+        """
+        protect_output()
+        if problem := _problem(config):
+            print(f"\nError: {problem}", file=sys.stderr)
+            sys.exit(1)
+        self.folder, self.process = Path(config.hydra.sweep.dir).absolute(), os.getpid()
+        self.earlier = len(_read(self.folder))
+        # At exit, because Hydra calls on_multirun_end only if no job failed and no signal arrived.
+        atexit.register(self.close)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Says what to do with a complete sweep."""
+        print(
+            f"\nEvery job of the sweep is finished. Their table: python scripts/report.py {shorter(self.folder)}"
+        )
+
+    def close(self) -> None:
+        """Prints the list."""
+        if os.getpid() != self.process:
+            return  # a forked child
+        last = {line["job"]: line for line in _read(self.folder)[self.earlier :]}
+        unfinished = {job: self._reason(line) for job, line in last.items() if line["state"] != FINISHED}
+        if unfinished:
+            print(f"\nNot finished, {len(unfinished)} of {len(last)} jobs that began:", file=sys.stderr)
+            print(*(f"  {job}: {reason}" for job, reason in unfinished.items()), sep="\n", file=sys.stderr)
+            print("The same command repeats what failed and continues the rest.", file=sys.stderr)
+        jobs = [path for path in self.folder.glob("*") if path.is_dir()]
+        if all(map(_never_began, jobs)):
+            for job in jobs:
+                shutil.rmtree(job)
+            (self.folder / _LOG).unlink(missing_ok=True)
+            discard(self.folder)
+
+    def _reason(self, line: dict[str, Any]) -> str:
+        if line["state"] != _BEGUN:
+            return line["error"] or line["state"]
+        if (
+            read_status(self.folder / line["job"]).state == RUNNING
+        ):  # in a launcher's process that outlives this one
+            return "still running"
+        return "was killed (out of memory?), preempted, or exceeded the launcher's timeout"
 
 
 @contextmanager
-def noted(folder: Path, config: DictConfig, overrides: list[str]) -> Iterator[None]:
-    """Notes the beginning and the end of a job of a sweep, and refuses one that was killed twice.
+def recorded(folder: Path, config: DictConfig) -> Iterator[None]:
+    """Records the beginning and the end of a job of a sweep.
 
-    It is refused once, so that the others are reached; the command after that tries it again.
+    A job that was killed twice is left out once: the default launcher dies with it, and would never reach the jobs
+    after it. The next command tries it again.
 
     Args:
         folder: of the job.
         config: of the job.
-        overrides: that make the job.
 
     Raises:
-        UserError: it was killed twice, each time before it had saved anything new, or it called `sys.exit`.
+        UserError: it was killed twice before it had saved anything new, or it called `sys.exit`.
         Exception: what the job raises.
     """
-    killed = _killed(folder)
-    if _is_refused(folder):  # by an earlier attempt; what is wrong may be another thing now, or nothing
-        _forget(folder)
-    _write(folder, "begins")
+    kills = _kills(folder)
+    if _never_began(folder):  # what failed before may be right now
+        for name in _UNSTARTED:
+            (folder / name).unlink(missing_ok=True)
+    _write(folder, _BEGUN)
     try:
-        if killed >= 2:
-            raise UserError(
-                f"{folder.name}: was killed twice (out of memory?), so it is left out this time; the same command "
-                "tries it again."
-            )
+        if kills >= 2:
+            raise UserError(f"{folder.name}: was killed twice (out of memory?), left out this time.")
         yield
     except Exception as error:
-        _fail(folder, config, overrides, error)
+        _fail(folder, config, error)
         raise
     except SystemExit as error:
         failure = UserError(f"{folder.name}: the job ended its process itself, with exit code {error.code}.")
-        _fail(folder, config, overrides, failure)
+        _fail(folder, config, failure)
         raise failure from error
     except BaseException:
         _write(folder, INTERRUPTED)
@@ -68,140 +119,79 @@ def noted(folder: Path, config: DictConfig, overrides: list[str]) -> Iterator[No
     _write(folder, FINISHED)
 
 
-class Sweep:
-    """One command that runs jobs in a folder, maybe beside others.
-
-    Args:
-        config: of the sweep.
-    """
-
-    def __init__(self, config: DictConfig) -> None:
-        self.folder, self.process = Path(config.hydra.sweep.dir).resolve(), os.getpid()
-        self._size, self._began = _size(config), time.time()
-        self._name = os.environ[_SWEEP] = f"{self.process}-{self._began}"
-
-    def close(self) -> None:
-        """Tells which jobs did not finish; removes the folder if none of them began."""
-        if os.getpid() != self.process:
-            return  # a child of the program
-        self._tell()
-        jobs = [path for path in self.folder.glob("*") if path.is_dir()]
-        if all(map(_is_refused, jobs)):
-            for job in jobs:
-                _forget(job)
-                discard(job)
-            discard(self.folder)
-
-    def _tell(self) -> None:
-        last: dict[str, dict[str, Any]] = {}
-        for line in _read(self.folder):
-            if line["sweep"] == self._name or (line["sweep"] is None and line["time"] >= self._began):
-                last[line["job"]] = line
-        if not last:
-            return
-        failed = {job: line["error"] for job, line in last.items() if line["state"] == FAILED}
-        running = 0
-        for job, line in last.items():
-            if line["state"] == "begins" and read_status(self.folder / job).state == RUNNING:
-                running += 1
-            elif line["state"] == "begins":
-                failed[job] = "was killed (out of memory?), preempted, or took longer than the launcher's timeout"
-        if failed:
-            print(
-                f"\n{_jobs(len(failed))} of the sweep failed; the same command runs what failed again:",
-                file=sys.stderr,
-            )
-            for job, message in failed.items():
-                print(f"  {job}: {message}", file=sys.stderr)
-        stopped = sum(line["state"] == INTERRUPTED for line in last.values())
-        for number, what in (
-            (stopped, "interrupted"),
-            (max((self._size or 0) - len(last), 0), "not started"),
-            (running, "still running"),
+def is_excluded(config: DictConfig) -> bool:
+    """Whether `exclude` leaves out this combination of choices; a list in it stands for any of its values."""
+    groups = HydraConfig.get().runtime.choices
+    combinations: Any = OmegaConf.to_container(config.exclude)
+    for combination in combinations:
+        values = {key: groups.get(key, OmegaConf.select(config, key)) for key in combination}
+        if all(
+            values[key] in (wanted if isinstance(wanted, list) else [wanted])
+            for key, wanted in combination.items()
         ):
-            if number:
-                print(f"{_jobs(number)} of the sweep: {what}. The same command goes on.", file=sys.stderr)
-        if not (failed or stopped or running) and len(last) == self._size:
-            report = f"python scripts/report.py {shorter(self.folder)}"
-            print(f"\nEvery job of the sweep is finished. Their table: {report}")
+            print(f"Left out of the sweep: {', '.join(f'{key}={value}' for key, value in values.items())}")
+            return True
+    return False
 
 
-def _jobs(number: int) -> str:
-    return "1 job" if number == 1 else f"{number} jobs"
-
-
-def _size(config: DictConfig) -> int | None:
-    """How many jobs there will be; None where that is for the sweeper to decide."""
-    sweeper = config.hydra.sweeper
-    if sweeper._target_.rpartition(".")[2] != BasicSweeper.__name__:
-        return None
-    words = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
-    words += map(str, config.hydra.overrides.task)
-    try:
-        return len(BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)[0])
-    except HydraException:
-        return None  # which Hydra tells of
+def _problem(config: DictConfig) -> str | None:
+    """What is wrong with a sweep as a whole."""
+    if any(re.match(r"\+?experiment=.*,", override) for override in config.hydra.overrides.task):
+        return "experiment: only one per sweep, because each has axes of its own; run them one at a time."
+    searches = not config.hydra.sweeper._target_.endswith(".BasicSweeper")
+    if searches and (config.protocol == "paper" or config.data.validation_fraction == 0):
+        return (
+            "A search chooses by the validation error: it needs protocol=honest and data.validation_fraction > 0, "
+            f"got {config.protocol} and {config.data.validation_fraction}."
+        )
+    return None
 
 
 def _write(folder: Path, state: str, error: str | None = None) -> None:
-    line = {"sweep": os.environ.get(_SWEEP), "job": folder.name, "state": state, "error": error,
-            "time": time.time(), "process": os.getpid()}  # fmt: skip
+    line = {"job": folder.name, "state": state, "error": error, "time": time.time()}
     with suppress(OSError), (folder.parent / _LOG).open("a", encoding="utf-8") as file:
-        file.write("\n" + json.dumps(line))  # so a line that was cut off spoils no other
+        file.write("\n" + json.dumps(line))  # begins a new line, so that a torn one spoils no other
 
 
 def _read(folder: Path) -> list[dict[str, Any]]:
-    """All lines but those that a full disk or a kill has cut off."""
+    """All lines, except those that a full disk or a kill has torn."""
     lines: list[dict[str, Any]] = []
     with suppress(OSError):
         for text in (folder / _LOG).read_text(encoding="utf-8", errors="replace").splitlines():
             with suppress(ValueError):
                 line = json.loads(text)
-                if isinstance(line, dict) and line.keys() >= {"sweep", "job", "state", "error", "time"}:
+                if isinstance(line, dict) and line.keys() >= {"job", "state", "error", "time"}:
                     lines.append(line)
     return lines
 
 
-def _killed(folder: Path) -> int:
-    """How often the job has begun without an end since it last ended or saved anything."""
+def _kills(folder: Path) -> int:
+    """How often the job began without an end since it last ended or saved anything."""
     begun: list[float] = []
     for line in _read(folder.parent):
         if line["job"] == folder.name:
-            begun = [*begun, line["time"]] if line["state"] == "begins" else []
+            begun = [*begun, line["time"]] if line["state"] == _BEGUN else []
     with suppress(OSError):
         saved = (folder / "checkpoints/last.ckpt").stat().st_mtime
         begun = [moment for moment in begun if moment > saved]
     return len(begun)
 
 
-def _fail(folder: Path, config: DictConfig, overrides: list[str], error: Exception) -> None:
-    """Notes a failure where the end of the sweep, the next attempt and a report look for it."""
+def _fail(folder: Path, config: DictConfig, error: Exception) -> None:
+    """Records a failure for the list at the end and for a report."""
     lines = (explain(error) or f"{type(error).__name__}: {error}").strip().splitlines()
     message = lines[-1] if lines else type(error).__name__
     _write(folder, FAILED, message)
-    with suppress(OSError):  # a full disk, most likely: what is told to the user is the first error
+    # The first error is the one to show, not a full disk here or the value that made the configuration wrong.
+    with suppress(OSError, OmegaConfBaseException):
+        status = read_status(folder)
         if not (folder / "config.yaml").exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            write_text(folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
-            write_text(folder / "config.yaml", _text(config))
             write_status(folder, FAILED, message)
-        elif read_status(folder).process == os.getpid() and read_status(folder).state != FAILED:
-            write_status(folder, FAILED, message)  # of this process, not of another that is at it, or was
+            OmegaConf.save(config, folder / "config.yaml", resolve=True)
+        elif status.process == os.getpid() and status.state != FAILED:
+            write_status(folder, FAILED, message)
 
 
-def _text(config: DictConfig) -> str:
-    try:
-        return OmegaConf.to_yaml(config, resolve=True)
-    except OmegaConfBaseException:  # which is what was wrong
-        return OmegaConf.to_yaml(config)
-
-
-def _is_refused(folder: Path) -> bool:
-    """Whether there is nothing in a job's folder but the note that it was refused."""
+def _never_began(folder: Path) -> bool:
     names = {path.name for path in folder.glob("*") if path.suffix != ".log"}
-    return names <= _REFUSED and (not names or read_status(folder).state == FAILED)
-
-
-def _forget(folder: Path) -> None:
-    for name in _REFUSED:
-        (folder / name).unlink(missing_ok=True)
+    return names <= _UNSTARTED and (not names or read_status(folder).state == FAILED)

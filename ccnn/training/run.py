@@ -48,6 +48,7 @@ _EXPECTED_WARNINGS = (
     "The number of training batches .* is smaller than the logging interval",  # small data; epochs are logged
     "Total length of `list` across ranks is zero",  # no validation split, as asked for
     r"It is recommended to use `self.log\('(lr|train/.*|system/.*)', ..., sync_dist=True\)`",  # equal, local
+    "The `srun` command is available on your system but is not used",  # a machine of a cluster, no job of it
     "Experiment logs directory .* exists and is not empty",  # made by Hydra just before, or the run goes on
     "Checkpoint directory .* exists and is not empty",  # two callbacks share it
 )

@@ -6,7 +6,7 @@ import pytest
 from experiments import Compose
 from omegaconf import DictConfig, OmegaConf
 
-from ccnn.cli import attempt
+from ccnn.cli.errors import run_command
 from ccnn.cli.messages import explain
 from ccnn.config import validate
 from ccnn.config.targets import validate_targets
@@ -21,18 +21,18 @@ MISTAKES = {
     "modle=toy": ["modle: there is no such key", "did you mean model"],
     "experimnt=example": ["experimnt: there is no such key", "did you mean experiment"],
     "trainer=null": ["needs the name of a choice", "~group"],
-    "+data=mnist": ["data: has a choice already", "data=…"],
+    "+data=mnist": ["Multiple values for data."],
     "~model": ["model: is missing"],
     # keys
     "data.batch_sze=3": ["data.batch_sze: there is no such key", "did you mean data.batch_size"],
     "max_epochs=3": ["max_epochs: there is no such key", "trainer.max_epochs"],
     "lr=0.1": ["lr: there is no such key", "optimizer.lr"],
     "seed.x=3": ["seed.x: there is no such key"],
-    "xyzzy=1": ["xyzzy: there is no such key", "convert"],
+    "xyzzy=1": ["xyzzy: there is no such key; --cfg job shows all"],
     "+xyzzy=1": ["xyzzy: there is no such key"],
     "+sede=1": ["sede: there is no such key", "did you mean 'seed'"],
-    "+seed=1": ["seed: exists already", "without the +"],
-    "~sed": ["sed: there is no such key", "did you mean seed"],
+    "+seed=1": ["An item is already at 'seed'", "remove + prefix"],
+    "~sed": ["Could not delete from config. 'sed' does not exist"],
     "~data.channels": ["data.channels"],
     "+model.widht=3": ["model.widht: ccnn.models.Toy takes no such argument", "dropout"],
     "+model.dropuot=0.5": ["model.dropuot", "did you mean 'dropout'"],
@@ -44,8 +44,8 @@ MISTAKES = {
     "seed": ["seed: cannot be read as key=value"],
     "seed==3": ["seed==3: cannot be read as key=value"],
     "data.mean=[1,2": ["data.mean=[1,2: cannot be read"],
-    "seed=1,2": ["seed: got several values, 1,2", "add -m"],
-    "seed=range(1,3)": ["several values", "add -m"],
+    "seed=1,2": ["Ambiguous value for argument 'seed=1,2'", "add --multirun"],
+    "seed=range(1,3)": ["Sweep parameters 'seed=range(1,3)' requires --multirun"],
     # values
     "seed=-1": ["seed: expected an integer from 0 to 4294967295, got -1"],
     "seed=1.5": ["seed: expected an integer", "1.5"],
@@ -87,8 +87,12 @@ MISTAKES = {
 
 
 @pytest.fixture
-def problem(compose: Compose, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def problem(
+    compose: Compose, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., str]:
     """What a user would read for these overrides after `Error: `; nothing if there is nothing wrong."""
+
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # which run_command sets
 
     def look(*overrides: str) -> str:
         def check() -> None:
@@ -98,7 +102,7 @@ def problem(compose: Compose, capsys: pytest.CaptureFixture[str]) -> Callable[..
 
         code = 0
         try:
-            attempt(check, debug=False)
+            run_command(check)
         except SystemExit as end:
             code = int(str(end.code))
         err = capsys.readouterr().err

@@ -1,12 +1,10 @@
 """Every choice of every group of conf/ is valid and can be built."""
 
-import re
 from pathlib import Path
 
 import pytest
 from experiments import Compose
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from small_networks import NAMED
 
 from ccnn.config import CONF, validate
@@ -44,21 +42,3 @@ def test_every_experiment_is_valid(path: Path, compose: Compose) -> None:
     config = compose(f"experiment={path.stem}", *NAMED.get(path.stem, ()))
     validate(config)
     validate_targets(config)
-
-
-def test_help_names_every_choice() -> None:
-    """Written by hand, because Hydra's own list shows files that are no choices and says nothing about them."""
-    help_page = OmegaConf.to_container(OmegaConf.load(CONF / "hydra/help/ccnn.yaml"))
-    assert isinstance(help_page, dict)
-    template = help_page["template"]
-    section = template[template.index("Groups and their choices") :]
-    listed: dict[str, set[str]] = {}
-    for line in section.splitlines()[1:]:
-        if match := re.match(r"  (\w+)  +(.*)", line):
-            group, text = match.groups()
-        else:
-            text = line
-        listed.setdefault(group, set()).update(re.findall(r"\w+", text.split(";")[0]))
-    for path in CONF.glob("*/*.yaml"):
-        if path.parent.name != "hydra" and not path.stem.startswith("_"):
-            assert path.stem in listed[path.parent.name]

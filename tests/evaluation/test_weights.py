@@ -2,31 +2,22 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from evaluations import evaluated, evaluation_of
 from experiments import Compose, Run
 from omegaconf import OmegaConf
 
-from ccnn.cli.evaluate import job
-from ccnn.config import validate
 from ccnn.errors import UserError
-from ccnn.evaluation import evaluate
 from ccnn.evaluation.weights import _without_weights
-
-
-def evaluate_run(*words: str) -> dict[str, Any]:
-    asked = job(words)
-    validate(asked.config)
-    return evaluate(asked.config, asked.folder, run=asked.run, checkpoint=asked.checkpoint)
 
 
 def test_a_run_is_scored_as_trained_and_in_other_forms(run: Run, tmp_path: Path) -> None:
     longer = ("++trainer.limit_train_batches=1.0", "data.batch_size=32", "callbacks.pictures=null")
     metrics = run("convert=true", "sampling=random", "sampling.evaluation=three_quarters", *longer)
-    words = (f"run={tmp_path / 'run'}", "sampling=naive", "device=cpu", f"output={tmp_path / 'out'}")
-    result = evaluate_run(*words, "batch_size=99")
+    overrides = (f"run={tmp_path / 'run'}", "sampling=naive", "evaluation.device=cpu", "data.eval_batch_size=99")
+    result = evaluated(tmp_path / "out", *overrides)
     rows = {row["network"]: row for row in result["networks"]}
     assert list(rows) == ["CNN", "CCNN three_quarters", "CCNN naive"]
     assert [row["as_trained"] for row in rows.values()] == [False, True, False]
@@ -40,7 +31,7 @@ def test_a_run_is_scored_as_trained_and_in_other_forms(run: Run, tmp_path: Path)
 
 def test_a_plain_run_is_the_plain_network_and_its_last_weights_serve_too(run: Run, tmp_path: Path) -> None:
     metrics = run("data.validation_fraction=0", "callbacks.pictures=null")
-    result = evaluate_run(f"run={tmp_path / 'run'}", f"output={tmp_path / 'out'}", "sampling.skip_first=0")
+    result = evaluated(tmp_path / "out", f"run={tmp_path / 'run'}", "sampling.skip_first=0")
     assert result["weights"] == "last.ckpt"
     assert [row["as_trained"] for row in result["networks"]] == [True, False, False]
     assert result["networks"][0]["top1_error"] == pytest.approx(metrics["test/error"], abs=1e-3)
@@ -54,12 +45,11 @@ def test_one_of_a_runs_checkpoints_can_be_named(run: Run, tmp_path: Path) -> Non
     saved = torch.load(checkpoints / "other.ckpt", weights_only=False)
     saved["state_dict"]["model.classifier.bias"] = torch.tensor([100.0] + [0.0] * 9)  # everything is a 0
     torch.save(saved, checkpoints / "other.ckpt")
-    words = (f"run={checkpoints / 'other.ckpt'}", "sampling=naive", f"output={tmp_path / 'out'}")
-    result = evaluate_run(*words)
+    result = evaluated(tmp_path / "out", f"run={checkpoints / 'other.ckpt'}", "sampling=naive")
     assert (result["weights"], result["run"]) == ("other.ckpt", str(tmp_path / "run"))
     assert result["networks"][0]["top1_error"] == pytest.approx(90, abs=2)
     with pytest.raises(UserError, match=r"no\.ckpt: there is no such file; expected a run's folder or one of its"):
-        job([f"run={checkpoints / 'no.ckpt'}"])
+        evaluation_of(f"run={checkpoints / 'no.ckpt'}")
 
 
 @pytest.mark.parametrize("protocol", ["honest", "paper"])
@@ -67,7 +57,7 @@ def test_an_epoch_that_the_test_set_chose_is_told(
     protocol: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(f"protocol={protocol}", "callbacks.pictures=null")
-    result = evaluate_run(f"run={tmp_path / 'run'}", f"output={tmp_path / 'out'}", "sampling=naive", "limit=20")
+    result = evaluated(tmp_path / "out", f"run={tmp_path / 'run'}", "sampling=naive", "evaluation.limit=20")
     assert result["protocol"] == protocol
     told = "best test epoch (protocol=paper)"
     assert (told in capsys.readouterr().out.replace("\n", " ")) == (protocol == "paper")
@@ -89,7 +79,7 @@ def test_a_run_that_cannot_be_used_is_explained(run: Run, tmp_path: Path) -> Non
 
     def refused(message: str, *words: str) -> None:
         with pytest.raises(UserError, match=message):
-            evaluate_run(f"run={folder}", f"output={tmp_path / 'out'}", *words)
+            evaluated(tmp_path / "out", f"run={folder}", *words)
         assert not (tmp_path / "out").exists()
 
     refused("holds neither checkpoints/best.ckpt nor checkpoints/last.ckpt")
@@ -99,24 +89,25 @@ def test_a_run_that_cannot_be_used_is_explained(run: Run, tmp_path: Path) -> Non
     state = {"state_dict": {"model.weight": torch.zeros(1)}, "loops": {}, "global_step": 1}
     torch.save(state, folder / "checkpoints/last.ckpt")
     refused(r"last.ckpt does not fit the network of .*config.yaml, toy")
-    refused("model: cannot be changed, run=.* brings its own; leave model=toy out", "model=toy")
+    refused("model: cannot be changed, run=.* brings its own; remove model=toy", "model=toy")
     refused("seed: cannot be changed", "seed=3")
     (folder / "config.yaml").unlink()
     refused("is no folder of a run, it has no config.yaml")
     with pytest.raises(UserError, match="nowhere is no folder; expected one"):
-        job([f"run={tmp_path / 'nowhere'}"])
+        evaluation_of(f"run={tmp_path / 'nowhere'}")
 
 
 @pytest.mark.parametrize("group", ["model", "data"])
-def test_what_a_foreign_run_names_is_called_only_if_named_again(group: str, run: Run, tmp_path: Path) -> None:
+def test_what_a_foreign_run_names_is_built_only_if_the_folder_is_trusted(
+    group: str, run: Run, tmp_path: Path
+) -> None:
     run("callbacks.pictures=null")
     config = OmegaConf.load(tmp_path / "run/config.yaml")
     OmegaConf.update(config, f"{group}._target_", "os.mkdir")
     OmegaConf.save(config, tmp_path / "run/config.yaml")
-    words = (f"run={tmp_path / 'run'}", f"output={tmp_path / 'out'}")
-    told = rf"^run: {group}\._target_ is 'os.mkdir' in .* add \+\+{group}\._target_=os.mkdir$"
-    with pytest.raises(UserError, match=told):
-        evaluate_run(*words)
+    overrides = (f"run={tmp_path / 'run'}",)
+    with pytest.raises(UserError, match=rf"^run: {group}\._target_ is 'os.mkdir' in .* add trust=true\.$"):
+        evaluated(tmp_path / "out", *overrides)
     with pytest.raises(UserError, match=rf"{group}\.\w+: os\.mkdir takes no such argument"):
-        evaluate_run(*words, f"++{group}._target_=os.mkdir")
+        evaluated(tmp_path / "out", *overrides, "trust=true")
     assert not (tmp_path / "out").exists()

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+from evaluations import evaluation_of
 from experiments import Compose
 from omegaconf import OmegaConf
 
-from ccnn.cli.evaluate import job
 from ccnn.errors import UserError
 from ccnn.runs.allowed_targets import check_targets, needs_trust
 from ccnn.runs.folder import MOVED, saved_config
@@ -109,7 +109,7 @@ def test_a_foreign_folder_cannot_run_code(way: str, folder: Path, compose: Compo
     assert not list(folder.parent.rglob(MARK))
     if key.partition(".")[0] in ("model", "data", "sampling", "defaults", "hydra"):
         with pytest.raises(UserError, match=r"^run: "):
-            job([f"run={folder}"])
+            evaluation_of(f"run={folder}")
 
 
 def test_a_foreign_folder_cannot_unpickle(folder: Path, compose: Compose) -> None:
@@ -121,7 +121,7 @@ def test_a_foreign_folder_cannot_unpickle(folder: Path, compose: Compose) -> Non
 
     Path("bomb.pth").write_bytes(pickle.dumps(Bomb()))
     change(folder, "model", BOMB | {"name": "x", "use_ema": True})
-    for attempt in (lambda: resume(folder, compose), lambda: job([f"run={folder}"])):
+    for attempt in (lambda: resume(folder, compose), lambda: evaluation_of(f"run={folder}")):
         with pytest.raises(UserError, match=r"model\._target_ is 'timm\.models\.load_state_dict'.*trust=true"):
             attempt()
     assert not Path(MARK).exists()
@@ -176,4 +176,4 @@ def test_a_run_from_before_the_move_resumes_and_evaluates(folder: Path, compose:
     config = resume(folder, compose).config
     assert config.callbacks.throughput._target_ == "ccnn.training.callbacks.Throughput"
     assert not needs_trust(OmegaConf.to_container(saved_config("resume", folder)))
-    job([f"run={folder}"])
+    evaluation_of(f"run={folder}")

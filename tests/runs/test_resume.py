@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 import torch
+from evaluations import evaluation_of
 from experiments import SMALL, Compose, Run, signal_at
 from run_results import assert_same_run, metrics, rows, same, state, status
 
-from ccnn.cli.evaluate import job
 from ccnn.errors import UserError
 from ccnn.files import write_text
 from ccnn.runs.checkpoints import read_checkpoint
@@ -173,7 +173,7 @@ def test_what_is_no_run_is_refused(content: bytes | None, message: str, run: Run
     with pytest.raises(UserError, match=f"^resume: {folder}.* {message}"):
         run(f"resume={folder}", folder="elsewhere")
     with pytest.raises(UserError, match=f"^run: {folder}.* {message}"):
-        job([f"run={folder}"])
+        evaluation_of(f"run='{folder}'")
     assert not (tmp_path / "elsewhere").exists()
 
 

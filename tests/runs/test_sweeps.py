@@ -1,23 +1,18 @@
 """Sweeps that are left alone: what fails is told, what is missing is finished by the same command."""
 
 import re
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from time import monotonic, sleep
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from archives import write_idx
-from omegaconf import DictConfig, OmegaConf
 from processes import Nursery
 from run_results import metrics, status
 
 from ccnn.report.folders import gather
 from ccnn.runs.status import read_status
-from hydra_plugins.ccnn_launcher import SubprocessLauncher
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +43,7 @@ def test_what_fails_is_told_at_the_end_and_run_again(nursery: Nursery, tmp_path:
     command = nursery.train(tmp_path, *arguments)
     assert command.code == 1
     assert "Traceback" not in command.out + command.err
-    told = command.err[command.err.index("4 jobs of the sweep failed") :]
+    told = command.err[command.err.index("Not finished, 4 of 6 jobs that began:") :]
     assert len(re.findall("  digits_toy_cnn_seed[01]_.*: Training diverged: the loss is nan at step", told)) == 2
     assert len(re.findall("  digits_toy_cnn_seed[01]_.*: optimizer.lr: expected a number > 0, got -1", told)) == 2
     runs = sorted(path for path in (tmp_path / "outputs/sweeps/s").iterdir() if path.is_dir())
@@ -112,7 +107,7 @@ def test_a_job_that_is_always_killed_does_not_block_the_others(nursery: Nursery,
     third = nursery.train(tmp_path, *arguments)
     assert third.code == 1
     assert "Traceback" not in third.out + third.err
-    table = third.err[third.err.index("1 job of the sweep failed") :]
+    table = third.err[third.err.index("Not finished, 1 of 2 jobs that began:") :]
     assert re.search("  digits_toy_cnn_seed0_.*: was killed twice", table)
     assert states(tmp_path) == ["finished", "interrupted"]
     assert nursery.train(tmp_path, *arguments).code == -SIGKILL, "it was not tried again"
@@ -134,15 +129,13 @@ def test_a_job_that_ends_its_process_is_a_failed_job(nursery: Nursery, tmp_path:
     command = nursery.train(tmp_path, *TINY, "trainer.max_epochs=1", *jobs_that(step=1, error="SystemExit,none"))
     assert command.code == 1
     assert "Traceback" not in command.out + command.err
-    assert (
-        "the job ended its process itself, with exit code 7" in command.err.split("1 job of the sweep failed")[1]
-    )
+    listed = command.err.split("Not finished, 1 of 2 jobs that began:")[1]
+    assert "the job ended its process itself, with exit code 7" in listed
     assert states(tmp_path) == ["failed", "finished"]
 
 
-@pytest.mark.parametrize("launcher", ["basic", "subprocess"])
-def test_jobs_that_a_signal_kept_from_starting_are_told(launcher: str, nursery: Nursery, tmp_path: Path) -> None:
-    arguments = (*TINY, f"hydra/launcher={launcher}", "trainer.max_epochs=500", "seed=0,1,2")
+def test_a_signal_ends_a_sweep_and_names_the_job_that_it_interrupted(nursery: Nursery, tmp_path: Path) -> None:
+    arguments = (*TINY, "trainer.max_epochs=500", "seed=0,1,2")
     command = nursery.start(tmp_path, *arguments)
     end = monotonic() + 60
     while monotonic() < end and not list(tmp_path.glob("outputs/sweeps/s/*/checkpoints/last.ckpt")):
@@ -151,22 +144,8 @@ def test_jobs_that_a_signal_kept_from_starting_are_told(launcher: str, nursery: 
     assert command.wait(60).code == 128 + SIGTERM, command.err
     assert "Traceback" not in command.out + command.err
     assert "To go on: the same command again" in command.err
-    assert "1 job of the sweep: interrupted." in command.err
-    assert "2 jobs of the sweep: not started." in command.err
+    assert re.search("Not finished, 1 of 1 jobs that began:\n  digits_toy_cnn_seed0_.*: interrupted", command.err)
     assert states(tmp_path) == ["interrupted"]
-
-
-def test_a_process_for_each_job_keeps_the_sweep_alive(nursery: Nursery, tmp_path: Path) -> None:
-    arguments = (*TINY, "hydra/launcher=subprocess", "trainer.max_epochs=1", "data.mean=[0.3],[0.31]",
-                 "exclude=[{callbacks.stop.number: 0, data.mean: [[0.31]]}]",
-                 *jobs_that(step=2, number="9,0"))  # fmt: skip
-    command = nursery.train(tmp_path, *arguments)
-    assert command.code == 1
-    assert "Traceback" not in command.out + command.err
-    assert command.err.count("was killed by SIGKILL (out of memory?)") == 2
-    assert "2 jobs of the sweep failed" in command.err
-    assert len(re.findall("  digits_toy_cnn_seed0_.*: was killed", command.err)) == 2
-    assert states(tmp_path) == ["finished", "interrupted", "interrupted"]
 
 
 def test_what_is_refused_is_in_the_report_and_begins_once_it_is_right(nursery: Nursery, tmp_path: Path) -> None:
@@ -212,7 +191,7 @@ def test_other_launchers_do_the_same(launcher: str, nursery: Nursery, tmp_path: 
     command = nursery.train(tmp_path, *arguments)
     assert command.code == 1
     assert "Traceback" not in command.out + command.err
-    assert "1 job of the sweep failed" in command.err
+    assert "Not finished, 1 of 3 jobs that began:" in command.err
     assert re.search(r"seed-1_.*: seed: expected an integer from 0 to 4294967295, got -1", command.err)
     runs = folders(tmp_path)
     assert [status(runs[seed])["state"] for seed in ("0", "1", "-1")] == ["finished", "finished", "failed"]
@@ -230,9 +209,7 @@ def test_a_killed_worker_is_told_and_the_same_command_goes_on(nursery: Nursery, 
     assert command.code == 1
     assert "Traceback" not in command.out + command.err
     assert "The launcher has lost a job: A worker process" in command.err
-    assert re.search(
-        "  digits_toy_cnn_seed0_.*: was killed", command.err[command.err.index("of the sweep failed") :]
-    )
+    assert re.search("  digits_toy_cnn_seed0_.*: was killed", command.err[command.err.index("Not finished") :])
     said = ""
     for _ in range(6):  # joblib takes the other worker along, so that its job may need another try
         said += nursery.train(tmp_path, *arguments).err
@@ -250,18 +227,3 @@ def test_a_sweep_in_several_processes_is_refused_at_once(nursery: Nursery, tmp_p
     )
     assert "for seed in 0 1 2; do python train.py" in command.err
     assert not (tmp_path / "outputs/sweeps/s").exists()
-
-
-def test_a_job_gets_no_signal_before_it_knows_what_to_do_with_it() -> None:
-    class Looks(SubprocessLauncher):
-        def _job(self, config: DictConfig, sender: Any) -> None:
-            sender.send(signal.pthread_sigmask(signal.SIG_BLOCK, []))
-
-    launcher: Any = Looks()
-    loader = SimpleNamespace(load_sweep_config=lambda config, overrides: OmegaConf.create({"hydra": {"job": {}}}))
-    launcher.setup(
-        hydra_context=SimpleNamespace(config_loader=loader), task_function=print, config=OmegaConf.create()
-    )
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    assert {signal.SIGINT, signal.SIGTERM, signal.SIGHUP} <= launcher._run(0, [])
-    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before

@@ -13,8 +13,8 @@ from torch.utils.checkpoint import checkpoint
 def checkpoint_stages(model: nn.Module) -> list[str]:
     """Makes the stages of a network forget their activations in training and compute them again in backward.
 
-    Takes less memory and about a third more time; loss, gradients and the statistics of batch norm stay the
-    same. Parameters and their names stay, too. Convert a network before, not after.
+    Takes less memory and about a third more time; loss, gradients, the statistics of batch norm, parameters and
+    their names stay the same. Convert a network before, not after.
 
     Args:
         model: with an nn.Sequential called `stages`, as all networks of this package, or with several
@@ -25,6 +25,11 @@ def checkpoint_stages(model: nn.Module) -> list[str]:
 
     Raises:
         ValueError: if the network has neither.
+
+    Example:
+        >>> import torchvision
+        >>> checkpoint_stages(torchvision.models.resnet18())
+        ['layer1', 'layer2', 'layer3', 'layer4']
     """
     stages = dict(_stages(model))
     if len(stages) < 2:

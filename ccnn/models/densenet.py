@@ -50,6 +50,10 @@ class DenseNet(nn.Module):
 
     Raises:
         ValueError: for a compression that is not in (0, 1].
+
+    Example:
+        >>> DenseNet(depths=(6, 6, 6), growth=12)(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(

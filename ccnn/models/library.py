@@ -1,17 +1,14 @@
 """Networks of torchvision and timm, with the data set's number of classes and channels."""
 
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from importlib import import_module
-from pathlib import Path
-from pickle import UnpicklingError
 from types import ModuleType
-from typing import Any
 
 import torch
 from torch import nn
 
 from ccnn.errors import UserError, choices
+from ccnn.models.state_dicts import download, load_weights, local_weights
 
 
 def torchvision_model(
@@ -22,15 +19,20 @@ def torchvision_model(
     Args:
         architecture: one of `torchvision.models.list_models(module=torchvision.models)`.
         num_classes: outputs of the classifier.
-        in_channels: of the images. Other than 3 replaces the first convolution.
+        in_channels: of the images; any number but 3 replaces the first convolution.
         weights: null for random ones, a name of torchvision's such as `DEFAULT` or `IMAGENET1K_V2` (downloads),
             or a local file with a state_dict. With torchvision's own weights, GoogLeNet and Inception adapt
             images that are normalised as for ImageNet (`transform_input`), as in torchvision; otherwise not.
-        strict: false starts those layers anew whose weights have another shape, as of another number of
-            classes or channels; true refuses them.
+        strict: false leaves those layers random whose weights have another shape, for another number of classes
+            or channels; true raises.
 
     Raises:
         UserError: for an unknown network, or weights that do not exist or do not fit.
+
+    Example:
+        >>> model = torchvision_model("resnet18", num_classes=10, in_channels=1)
+        >>> model(torch.zeros(2, 1, 32, 32)).shape
+        torch.Size([2, 10])
     """
     models = import_module("torchvision.models")
     known = models.list_models(module=models)
@@ -38,19 +40,19 @@ def torchvision_model(
         raise UserError(f"model.name: torchvision has no network {architecture!r}; {choices(architecture, known)}")
     # By default these two take minutes to initialise, and warn that this is going to change.
     slow = {"init_weights": False} if architecture in ("googlenet", "inception_v3") else {}
-    model = models.get_model(architecture, weights=None, num_classes=num_classes, **slow)
+    model: nn.Module = models.get_model(architecture, weights=None, num_classes=num_classes, **slow)
     if in_channels != 3:
         _replace_stem(model, in_channels)
     if weights is not None:
-        state = _file(weights)
+        state = local_weights(weights)
         if state is None:
             names = models.get_model_weights(architecture).__members__
             if weights not in names:
                 raise _no_weights(weights, architecture, names)
-            state = _download(lambda: names[weights].get_state_dict(progress=False, check_hash=True), weights)
+            state = download(lambda: names[weights].get_state_dict(progress=False, check_hash=True), weights)
             if hasattr(model, "transform_input"):  # torchvision's own weights of GoogLeNet and Inception want it
                 model.transform_input = in_channels == 3
-        _load(model, state, weights, strict)
+        load_weights(model, state, weights, strict)
     return model
 
 
@@ -78,15 +80,15 @@ def timm_model(
         architecture, pretrained=False, num_classes=num_classes, in_chans=in_channels
     )
     if weights is not None:
-        state = _file(weights)
+        state = local_weights(weights)
         if state is None:
             names = [n.partition(".")[2] for n in timm.list_models(f"{architecture}.*", pretrained=True)]
             names = ["DEFAULT", *names] if names else []
             if weights not in names:
                 raise _no_weights(weights, architecture, names)
             full = architecture if weights == "DEFAULT" else f"{architecture}.{weights}"
-            state = _download(lambda: timm.create_model(full, pretrained=True).state_dict(), weights)
-        _load(model, state, weights, strict)
+            state = download(lambda: timm.create_model(full, pretrained=True).state_dict(), weights)
+        load_weights(model, state, weights, strict)
     return model
 
 
@@ -119,83 +121,3 @@ def _no_weights(weights: str, architecture: str, names: Iterable[str]) -> UserEr
     return UserError(
         f"model.weights: no file {weights!r}, and no weights of {architecture} by that name; {instead}"
     )
-
-
-def _download(get: Callable[[], dict[str, Any]], weights: str) -> dict[str, Any]:
-    """Gets weights from the network, or from where an earlier download has left them.
-
-    torchvision and timm let torch unpickle whatever a file holds, some or all of the time; torch is told not to.
-    """
-    forced = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-    before = os.environ.get(forced)
-    os.environ[forced] = "1"
-    try:
-        return get()
-    except UnpicklingError as error:
-        raise UserError(
-            f"model.weights: the file of {weights!r} was refused, it is damaged, or holds more than tensors and "
-            f"may be an attack; nothing in it was run. Delete it in {torch.hub.get_dir()}, to download it anew."
-        ) from error
-    except (OSError, RuntimeError, EOFError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"model.weights: {weights!r} cannot be downloaded: {reason}. Without a network, give a local file."
-        ) from error
-    finally:
-        if before is None:
-            del os.environ[forced]
-        else:
-            os.environ[forced] = before
-
-
-def _file(weights: str) -> dict[str, Any] | None:
-    """The state_dict in a local file; None if there is no such file and the text does not look like one."""
-    path = Path(weights).expanduser()
-    if not path.is_file():
-        if path.parent != Path() or path.suffix in (".pt", ".pth", ".ckpt", ".bin", ".safetensors"):
-            raise UserError(f"model.weights: there is no file {weights!r}.")
-        return None
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        raise UserError(
-            f"model.weights: {weights!r} does not hold a state_dict of tensors; "
-            "write one with torch.save(model.state_dict(), …)."
-        ) from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):  # a checkpoint of a run
-        state = {name.removeprefix("model."): value for name, value in state["state_dict"].items()}
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise UserError(f"model.weights: {weights!r} does not hold a state_dict of tensors.")
-    return state
-
-
-def _load(model: nn.Module, state: dict[str, Any], weights: str, strict: bool) -> None:
-    """Loads a state_dict that has the network's names.
-
-    Auxiliary heads that only one of both has are left alone.
-    """
-    own = model.state_dict()
-    missing = [n for n in own.keys() - state.keys() if not _optional(n)]
-    unknown = [n for n in state.keys() - own.keys() if not _optional(n)]
-    if missing or unknown:
-        raise UserError(
-            f"model.weights: {weights!r} is of another network: it lacks {_some(missing)} and has "
-            f"{_some(unknown)} besides."
-        )
-    differ = {n: v for n, v in state.items() if n in own and v.shape != own[n].shape}
-    if differ and strict:
-        name = sorted(differ)[0]
-        raise UserError(
-            f"model.weights: {weights!r} does not fit: {name} has the shape {tuple(differ[name].shape)}, expected "
-            f"{tuple(own[name].shape)}{f', and {len(differ) - 1} more' if differ.keys() - {name} else ''}. Where "
-            "classes or channels differ, model.strict=false starts these layers anew."
-        )
-    model.load_state_dict({n: v for n, v in state.items() if n in own and n not in differ}, strict=False)
-
-
-def _optional(name: str) -> bool:
-    return name.startswith(("AuxLogits.", "aux1.", "aux2.")) or name.endswith(".num_batches_tracked")
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(sorted(names)[:3]) + ("…" if len(names) > 3 else "") if names else "nothing"

@@ -116,6 +116,11 @@ def resnet(
 
     Raises:
         ValueError: for another depth, or stage widths that are not four.
+
+    Example:
+        >>> model = resnet(18, num_classes=100)
+        >>> sum(parameter.numel() for parameter in model.parameters())
+        11220132
     """
     if depth not in _DEPTHS:
         raise ValueError(f"depth: expected one of {', '.join(map(str, _DEPTHS))}, got {depth}")

@@ -22,6 +22,10 @@ class Toy(nn.Module):
 
     Raises:
         ValueError: for a depth below 1.
+
+    Example:
+        >>> sum(parameter.numel() for parameter in Toy().parameters())
+        67913
     """
 
     def __init__(self, in_channels: int = 1, num_classes: int = 10, dropout: float = 0.2, depth: int = 1) -> None:

@@ -21,6 +21,10 @@ class VGG(nn.Module):
 
     Raises:
         ValueError: for another depth.
+
+    Example:
+        >>> sum(parameter.numel() for parameter in VGG(11).parameters())
+        9756426
     """
 
     def __init__(self, depth: int = 11, in_channels: int = 3, num_classes: int = 10, dropout: float = 0.5) -> None:

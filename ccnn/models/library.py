@@ -40,7 +40,7 @@ def torchvision_model(
         raise UserError(f"model.name: torchvision has no network {architecture!r}; {choices(architecture, known)}")
     # By default these two take minutes to initialise, and warn that this is going to change.
     slow = {"init_weights": False} if architecture in ("googlenet", "inception_v3") else {}
-    model: nn.Module = models.get_model(architecture, weights=None, num_classes=num_classes, **slow)
+    model = models.get_model(architecture, weights=None, num_classes=num_classes, **slow)
     if in_channels != 3:
         _replace_stem(model, in_channels)
     if weights is not None:

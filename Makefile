@@ -2,7 +2,7 @@
 # make test      set up and run the tests that are fast
 # make test-all  the same, then those that are slow by nature: whole zoos of networks, thousands of random cases, wheels
 # make figures   set up and make every picture of docs/figures again, from data inside scikit-learn
-# make bench     set up and measure speed and memory (about 40 minutes), into docs/performance.md;
+# make bench     set up and measure speed and memory (about 40 minutes), into docs/performance;
 #                make bench BENCH="--quick --output outputs/benchmark" tries it out
 # make quick     set up and run the paper's sweeps in small, with their reports (about five minutes);
 #                make quick QUICK=seed=0 takes half of that
@@ -14,7 +14,7 @@
 # make CONSTRAINTS=/dev/null takes the newest that pyproject.toml admits instead
 PYTHON ?= python3
 ARGS ?= convert=true
-BENCH ?= --output docs
+BENCH ?= --output docs/performance
 QUICK ?=
 CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin

@@ -1,15 +1,16 @@
-"""Writes docs/networks.md: which networks of torchvision and timm convert, and what that costs."""
+"""Fills the tables of docs/networks.md: which networks of torchvision and timm convert, and what that costs."""
 
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
@@ -17,9 +18,11 @@ from torch.overrides import TorchFunctionMode
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout's ccnn, even where another is installed
 
 import ccnn
+from ccnn.benchmark.output import fill, markdown
 from ccnn.cli.arguments import Parser, choice, whole_number
 from ccnn.models import torchvision_model
 
+PAGE = Path(__file__).parents[1] / "docs/networks.md"
 LIBRARIES = ["torchvision", "timm"]
 
 ATTENTION = ("vit_", "swin_", "maxvit")
@@ -54,6 +57,11 @@ class Row:
     ratio: float = 0.0
     traditional: tuple[str, ...] = ()
     problem: str = ""
+
+    @property
+    def numbers(self) -> tuple[str, str, str]:
+        """Submaps, layers and cost as the table shows them."""
+        return ("", "", "") if self.problem else (str(self.submaps), str(self.layers), f"{self.ratio:.2f}")
 
 
 class Blank(TorchFunctionMode):
@@ -170,90 +178,53 @@ def measure(task: tuple[str, str, list[str]]) -> Row:
     )  # fmt: skip
 
 
-def tasks(libraries: list[str]) -> Iterator[tuple[str, str, list[str]]]:
+def tasks(library: str) -> list[tuple[str, str, list[str]]]:
     """What is to be measured: library, family, networks."""
-    if "torchvision" in libraries:
-        for name in torchvision_names():
-            yield "torchvision", family(name), [name]
-    if "timm" in libraries:
-        for word, names in timm_families().items():
-            yield "timm", word, names
+    if library == "timm":
+        return [(library, word, names) for word, names in timm_families().items()]
+    return [(library, family(name), [name]) for name in torchvision_names()]
 
 
-def page(rows: list[Row], libraries: list[str]) -> str:
-    """The page in Markdown."""
-    versions = ", ".join(
-        f"{name} {import_module(name).__version__.partition('+')[0]}" for name in ("torch", *libraries)
-    )
-    lines = [
-        "# Networks that convert",
-        "",
-        f"Written by `python scripts/networks.py` with {versions}; do not edit.",
-        "",
-        "Each network is converted as it comes, with `sampling=lattice`, on the meta device. *Input* is what it",
-        "is converted and counted for. *Submaps* is their number where they are merged; *layers* counts those",
-        "that multisample; *cost* is multiply-adds of the CCNN over those of the CNN. A network without numbers",
-        "does not convert; the reason stands below the table. Those of torchvision were also trained for a step",
-        "on random images of an even and of an odd size, with finite scores and gradients.",
-        "",
-    ]
-    for library in libraries:
-        mine = [row for row in rows if row.library == library]
-        good = [row for row in mine if not row.problem]
-        what = (
-            "families, the network with the fewest parameters of each"
-            if library == "timm"
-            else "convolutional classification networks"
-        )
-        lines += [
-            f"## {library}",
-            "",
-            f"{len(good)} of {len(mine)} {what}, convert.".replace("networks,", "networks"),
-        ]
-        lines += ["", "| family | network | input | submaps | layers | cost |", "|---|---|---|---:|---:|---:|"]
-        for row in mine:
-            size = "×".join(map(str, row.input_size))
-            numbers = "| | | " if row.problem else f"| {row.submaps} | {row.layers} | {row.ratio:.2f} "
-            lines.append(f"| {row.family} | {row.name} | {size} {numbers}|")
-        for title, notes in (
-            ("Do not convert", [(row.name, [row.problem]) for row in mine if row.problem]),
-            ("Keep some strided layers as they are", [(row.name, row.traditional) for row in mine]),
-        ):
-            told = [f"- {name}: {'; '.join(texts)}" for name, texts in notes if texts]
-            lines += ["", f"### {title}", "", *told] if told else []
-        lines.append("")
-    return "\n".join(lines)
+def table(rows: list[Row], library: str) -> str:
+    """What the page says of a library's networks."""
+    version = f"{library} {import_module(library).__version__.partition('+')[0]}, torch {torch.__version__}"
+    good = sum(not row.problem for row in rows)
+    what = "families, by their smallest network," if library == "timm" else "convolutional networks"
+    frame = pd.DataFrame(
+        {
+            "family": row.family, "network": row.name, "input": "×".join(map(str, row.input_size)),
+            **dict(zip(("submaps", "layers", "cost"), row.numbers, strict=True)),
+        }
+        for row in rows
+    )  # fmt: skip
+    parts = [f"{good} of {len(rows)} {what} convert ({version}).", markdown(frame, 3)]
+    for title, notes in (
+        ("Do not convert", {row.name: row.problem for row in rows}),
+        ("Keep some strided layers as they are", {row.name: "; ".join(row.traditional) for row in rows}),
+    ):
+        if any(notes.values()):
+            parts += [f"### {title}", "\n".join(f"- {name}: {text}" for name, text in notes.items() if text)]
+    return "\n\n".join(parts)
 
 
 def main() -> None:
-    """Reads the command line and writes the page."""
+    """Converts the networks and fills the page."""
     parser = Parser(__doc__)
     parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path(__file__).parents[1] / "docs" / "networks.md",
-        metavar="FILE",
-        help="the page (default: docs/networks.md)",
-    )
-    parser.add_argument(
-        "--libraries",
-        nargs="+",
-        type=choice(LIBRARIES),
-        default=LIBRARIES,
-        metavar="LIBRARY",
+        "--libraries", nargs="+", type=choice(LIBRARIES), default=LIBRARIES, metavar="LIBRARY",
         help=f"{' or '.join(LIBRARIES)} (default: both)",
-    )
+    )  # fmt: skip
     parser.add_argument(
         "--workers", type=whole_number(1, 1024), default=2, metavar="N", help="processes (default: 2)"
     )
     arguments = parser.parse_args()
     with ProcessPoolExecutor(arguments.workers) as pool:
-        rows = []
-        for row in pool.map(measure, tasks(arguments.libraries)):
-            rows.append(row)
-            print(row.library, row.name, row.problem or f"{row.submaps} submaps", flush=True)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(page(rows, arguments.libraries), encoding="utf-8")
+        for library in arguments.libraries:
+            rows = []
+            for row in pool.map(measure, tasks(library)):
+                rows.append(row)
+                print(row.library, row.name, row.problem or f"{row.submaps} submaps", flush=True)
+            fill(PAGE, {library: table(rows, library)})
 
 
 if __name__ == "__main__":

@@ -1,162 +1,129 @@
-"""Suite `layers`: each multisampling layer against the plain strided layer that does as much work."""
+"""Suite `layers`: each multisampling layer against the plain strided layer that does the same amount of work."""
 
+import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import Any
 
+import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ccnn.benchmark.networks import Options
-from ccnn.benchmark.tables import Bar, Cell, Result, Table
-from ccnn.benchmark.timing import Contender, ratio
-from ccnn.benchmark.workload import autocast, has_bf16
+from ccnn.benchmark.suites import Options
+from ccnn.benchmark.timing import Candidate, interleave
+from ccnn.benchmark.workload import Settings, autocast, has_bf16, memory_format
 from ccnn.multisampling.convolution import CheckeredConv2d
 from ccnn.multisampling.pooling import CheckeredAvgPool2d, CheckeredMaxPool2d
 
-COLUMNS = (
-    "layer", "input", "submaps", "sampling", "task", "settings", "plain, ms", "multisampling, ms", "ratio",
-    "quartile 1", "quartile 3", "note",
-)  # fmt: skip
+log = logging.getLogger(__name__)
 
-TEXT = (
-    "A multisampling layer keeps two positions of each 2×2 window, so it has as much work as the plain strided "
-    "layer on twice the images, and that is what it is compared with: time per multiply-add. Pooling layers have "
-    "no multiply-adds; equal work is then the same number of windows."
-)
+SETTINGS: tuple[Settings, ...] = ("float32", "recommended")
 
-LIMIT = 1.15
+_CHECKERED: dict[type[nn.Module], Any] = {
+    nn.Conv2d: CheckeredConv2d, nn.MaxPool2d: CheckeredMaxPool2d, nn.AvgPool2d: CheckeredAvgPool2d,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Case:
-    """A layer and what reaches it: S·N maps of C×H×W."""
+    """A layer of stride 2, and its input: maps of (C, H, W) for a number of images and submaps."""
 
     name: str
-    plain: Callable[[], nn.Module]
-    checkered: Callable[..., nn.Module]
+    layer: Any
+    arguments: dict[str, Any]
     shape: tuple[int, int, int]
     images: int
     submaps: int = 1
 
-
-def _conv(
-    shape: tuple[int, int, int],
-    images: int,
-    submaps: int,
-    out_channels: int,
-    kernel: int,
-    groups: int = 1,
-) -> Case:
-    options: dict[str, Any] = {"stride": 2, "padding": kernel // 2, "bias": False, "groups": groups}
-    return Case(
-        f"{kernel}×{kernel}, {shape[0]} → {out_channels}" + (", depthwise" if groups > 1 else ""),
-        partial(nn.Conv2d, shape[0], out_channels, kernel, **options),
-        partial(CheckeredConv2d, shape[0], out_channels, kernel, **options),
-        shape,
-        images,
-        submaps,
-    )
+    def build(self, **multisampling: Any) -> nn.Module:
+        """The plain layer, or with `submaps` and `sampling` the multisampling one."""
+        layer: nn.Module = (_CHECKERED[self.layer] if multisampling else self.layer)(
+            stride=2, **self.arguments, **multisampling
+        )
+        return layer
 
 
-def _pool(
-    kind: str, shape: tuple[int, int, int], images: int, submaps: int, kernel: int, ceil_mode: bool = False
-) -> Case:
-    plain: Any = nn.MaxPool2d if kind == "max" else nn.AvgPool2d
-    checkered: Any = CheckeredMaxPool2d if kind == "max" else CheckeredAvgPool2d
-    options: dict[str, Any] = {"stride": 2, "padding": kernel // 3, "ceil_mode": ceil_mode}
-    return Case(
-        f"{kind} pooling {kernel}×{kernel}" + (", rounded up" if ceil_mode else ""),
-        partial(plain, kernel, **options),
-        partial(checkered, kernel, **options),
-        shape,
-        images,
-        submaps,
-    )
+def _conv(c: int, out: int, kernel: int, groups: int = 1) -> dict[str, Any]:
+    return {
+        "in_channels": c, "out_channels": out, "kernel_size": kernel, "padding": kernel // 2, "bias": False,
+        "groups": groups,
+    }  # fmt: skip
 
 
-CASES = [
-    _conv((64, 32, 32), 32, 1, 128, 3),
-    _conv((256, 8, 8), 32, 4, 512, 3),
-    _conv((64, 32, 32), 32, 1, 128, 1),
-    _conv((256, 8, 8), 32, 4, 512, 1),
-    _conv((3, 224, 224), 4, 1, 64, 7),
-    _conv((96, 56, 56), 4, 2, 96, 3, groups=96),
-    _pool("max", (64, 32, 32), 32, 1, 2),
-    _pool("max", (256, 8, 8), 32, 4, 2, ceil_mode=True),
-    _pool("max", (64, 112, 112), 4, 2, 3),
-    _pool("average", (48, 32, 32), 32, 1, 2, ceil_mode=True),
-    _pool("average", (128, 28, 28), 4, 4, 2),
-]
-"""What the benchmark's networks have."""
+CASES = (
+    Case("3×3, 64 → 128", nn.Conv2d, _conv(64, 128, 3), (64, 32, 32), 32),
+    Case("3×3, 256 → 512", nn.Conv2d, _conv(256, 512, 3), (256, 8, 8), 32, 4),
+    Case("1×1, 64 → 128", nn.Conv2d, _conv(64, 128, 1), (64, 32, 32), 32),
+    Case("1×1, 256 → 512", nn.Conv2d, _conv(256, 512, 1), (256, 8, 8), 32, 4),
+    Case("7×7, 3 → 64", nn.Conv2d, _conv(3, 64, 7), (3, 224, 224), 4),
+    Case("3×3, 96 → 96, depthwise", nn.Conv2d, _conv(96, 96, 3, groups=96), (96, 56, 56), 4, 2),
+    Case("max 2×2", nn.MaxPool2d, {"kernel_size": 2}, (64, 32, 32), 32),
+    Case("max 2×2, ceil_mode", nn.MaxPool2d, {"kernel_size": 2, "ceil_mode": True}, (256, 8, 8), 32, 4),
+    Case("max 3×3", nn.MaxPool2d, {"kernel_size": 3, "padding": 1}, (64, 112, 112), 4, 2),
+    Case("average 2×2, ceil_mode", nn.AvgPool2d, {"kernel_size": 2, "ceil_mode": True}, (48, 32, 32), 32),
+    Case("average 2×2", nn.AvgPool2d, {"kernel_size": 2}, (128, 28, 28), 4, 4),
+)
+"""The strided layers of the benchmark's networks."""
 
 
-def run(options: Options) -> Result:
-    """Measures the layers one after another."""
-    rows: list[tuple[Cell, ...]] = []
-    bars: list[Bar] = []
+def measure_layers(options: Options) -> pd.DataFrame:
+    """Times each layer against the plain one on twice the images, which is the same amount of work."""
+    rows = []
     for case, sampling in product(CASES, ("naive", "lattice")):
         if sampling == "lattice" and case.submaps == 1:
-            continue  # the first step of the lattice is the naive one
+            continue  # The first step of the lattice is naive.
         images = 1 if options.quick else case.images
         shape = (case.shape[0], 8, 8) if options.quick else case.shape
-        size = "×".join(map(str, shape))
-        options.say(f"{case.name} on {size}, {sampling}")
-        for training, recommended in product((False, True), repeat=2):
-            common = (shape, training, recommended, options.device)
-            layer = partial(case.checkered, submaps=case.submaps, sampling=sampling)
-            timings = options.race(
+        log.info("%s, %d submaps, %s", case.name, case.submaps, sampling)
+        for training, settings in product((False, True), SETTINGS):
+            common = (shape, training, settings, options.device)
+            checkered = partial(case.build, submaps=case.submaps, sampling=sampling)
+            timings = interleave(
                 [
-                    Contender("plain", _Run(case.plain, 2 * images * case.submaps, *common)),
-                    Contender("checkered", _Run(layer, images * case.submaps, *common)),
-                ]
+                    Candidate("plain", partial(_prepare, case.build, 2 * images * case.submaps, *common)),
+                    Candidate("multisampling", partial(_prepare, checkered, images * case.submaps, *common)),
+                ],
+                options.limits,
             )
-            plain, checkered = timings["plain"], timings["checkered"]
-            task = "forward and backward" if training else "forward"
-            settings = "recommended" if recommended else "float32"
-            found, note = ratio(checkered, plain), plain.note or checkered.note
-            times = [1e3 * timing.spread[0] if timing.spread else None for timing in (plain, checkered)]
-            about = (case.name, size, case.submaps, sampling, task, settings)
-            rows.append((*about, *times, *(found or (None, None, None)), note))
-            name = f"{case.name} on {size}, {case.submaps} submaps, {sampling}, {settings}"
-            bars.append(Bar(name, f"multisampling : plain, time of equal work, {task}", found, LIMIT, note=note))
-    table = Table("layers", "The measurements.", COLUMNS, rows)
-    return Result("layers", "The layers by themselves", TEXT, [table], bars)
+            (_, plain, _), (_, ours, _) = timings["plain"].quartiles, timings["multisampling"].quartiles
+            rows.append(
+                {
+                    "layer": case.name, "input": "×".join(map(str, shape)), "submaps": case.submaps,
+                    "sampling": sampling, "task": "forward, backward" if training else "forward",
+                    "settings": settings, "plain, s": plain, "multisampling, s": ours,
+                    "time, ×": ours / plain if ours and plain else None,
+                    "note": timings["plain"].note or timings["multisampling"].note,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
 
 
-@dataclass(frozen=True)
-class _Run:
-    """Prepares a layer's forward pass, or forward and backward."""
+def _prepare(
+    build: Callable[[], nn.Module],
+    maps: int,
+    shape: tuple[int, int, int],
+    training: bool,
+    settings: Settings,
+    device: str,
+) -> Callable[[], object]:
+    """A layer's forward pass, in training with backward."""
+    layout = memory_format(settings)
+    layer = build().to(device=device, memory_format=layout)  # type: ignore[call-overload]
+    # Inside a network under autocast, feature maps arrive in bf16.
+    dtype = torch.bfloat16 if settings != "float32" and has_bf16(device) else torch.float32
+    x = torch.randn(maps, *shape, device=device, dtype=dtype).contiguous(memory_format=layout)
+    x.requires_grad_(training)
+    with torch.no_grad(), autocast(device, settings):
+        gradient = torch.randn_like(layer(x))
 
-    build: Callable[[], nn.Module]
-    maps: int
-    shape: tuple[int, int, int]
-    training: bool
-    recommended: bool
-    device: str
+    def work() -> None:
+        with torch.set_grad_enabled(training), autocast(device, settings):
+            out = layer(x)
+        if training:
+            x.grad = None
+            layer.zero_grad()
+            out.backward(gradient)
 
-    def __call__(self) -> Callable[[], object]:
-        layout = torch.channels_last if self.recommended else torch.contiguous_format
-        layer = self.build().to(device=self.device, memory_format=layout)  # type: ignore[call-overload]
-        # Within a network under autocast, maps are in bf16 already.
-        dtype = torch.bfloat16 if self.recommended and has_bf16(self.device) else torch.float32
-        x = torch.randn(self.maps, *self.shape, device=self.device, dtype=dtype).contiguous(memory_format=layout)
-        x.requires_grad_(self.training)
-        with torch.no_grad(), self._precision():
-            gradient = torch.randn_like(layer(x))
-
-        def work() -> None:
-            with torch.set_grad_enabled(self.training), self._precision():
-                out: Tensor = layer(x)
-            if self.training:
-                x.grad = None
-                layer.zero_grad()
-                out.backward(gradient)
-
-        return work
-
-    def _precision(self) -> AbstractContextManager[object]:
-        return autocast(self.device, self.recommended)
+    return work

@@ -17,16 +17,14 @@ class PeakMemory(TorchDispatchMode):
 
     Args:
         tensors: that exist already: parameters, buffers, inputs.
-        block: bytes to whose multiples an allocator rounds up; 512 for CUDA's.
 
     Attributes:
         live: bytes now.
         peak: the most so far, in bytes.
     """
 
-    def __init__(self, tensors: Iterable[Tensor] = (), block: int = 1) -> None:
+    def __init__(self, tensors: Iterable[Tensor] = ()) -> None:
         super().__init__()
-        self.block = block
         self.live = self.peak = 0
         self._counted: dict[int, int] = {}
         for tensor in tensors:
@@ -50,7 +48,7 @@ class PeakMemory(TorchDispatchMode):
         address = storage._cdata  # tensors that share a storage have Python objects of their own, but one address
         if address in self._counted:
             return
-        self._counted[address] = size = -(-storage.nbytes() // self.block) * self.block
+        self._counted[address] = size = storage.nbytes()
         self.live += size
         self.peak = max(self.peak, self.live)
         weakref.finalize(storage, self._free, address)

@@ -1,29 +1,27 @@
-"""Timing side by side: contenders take turns round by round, so that whatever slows the machine slows them all."""
+"""Times candidates side by side in interleaved rounds, so that whatever slows the machine slows all of them."""
 
-import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
-from statistics import quantiles
+from textwrap import shorten
 from time import perf_counter
+from timeit import Timer
 
-from ccnn.multisampling.conversion.meta import gist
+import numpy as np
+import torch
 
-Spread = tuple[float, float, float]
-"""Median and the quartiles around it: (median, lower, upper)."""
-
-_SAMPLE_SECONDS = 0.02  # what is shorter runs several times in a row, or the clock's grain and a hiccup would show
+_SAMPLE_SECONDS = 0.02  # Shorter work runs several times per round, or the clock's resolution would show.
 
 
 @dataclass(frozen=True)
-class Contender:
-    """One of those that are timed against each other.
+class Candidate:
+    """One of the programs that are timed against each other.
 
     Attributes:
         name: unique among them.
-        prepare: builds what is timed; called once, and what it returns is dropped after the race.
-        cost: a number in proportion to the time expected, such as multiply-adds; 0 if nothing is known.
-        memory: bytes that it will need; 0 if nothing is known.
+        prepare: builds what is timed; called once.
+        cost: proportional to the expected time, such as multiply-adds; 0 if unknown.
+        memory: bytes that it needs; 0 if unknown.
     """
 
     name: str
@@ -33,153 +31,126 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Timing:
-    """What a race found of a contender.
-
-    Attributes:
-        seconds: of one call, by round.
-        problem: why there are none.
-        first_call_only: the one time is that of the first call, which also prepares kernels and memory: an upper
-            bound, which is not compared with others' rounds.
-    """
-
-    seconds: tuple[float, ...] = ()
-    problem: str = ""
-    first_call_only: bool = False
-
-    @property
-    def note(self) -> str:
-        """What a table says beside the time."""
-        return self.problem or ("first call only" if self.first_call_only else "")
-
-    @property
-    def spread(self) -> Spread | None:
-        """Median and quartiles, None if there are no rounds."""
-        return spread(self.seconds) if self.seconds else None
-
-
-@dataclass(frozen=True)
 class Limits:
-    """How long a race may take.
+    """How long timing may take.
 
     Attributes:
-        rounds: at most so many rounds.
-        seconds: for each contender, all its rounds; a slow one runs in the first rounds only, and not again after
-            its first call if that takes longer.
-        patience: seconds of a single call that are expected at most; whoever is expected to take longer, by its
-            cost, does not run.
-        memory: bytes that are free; whoever needs more does not run. None if that is not known.
+        rounds: at most.
+        seconds: per candidate, over all its rounds; slow candidates run in fewer rounds, but at least in one.
+        patience: seconds per call; candidates that are expected to take longer, by their cost, do not run.
+        memory: bytes available; candidates that need more do not run. None if unknown.
     """
 
-    rounds: int
-    seconds: float
-    patience: float
+    rounds: int = 7
+    seconds: float = 20.0
+    patience: float = 300.0
     memory: int | None = None
 
 
-def race(
-    contenders: Sequence[Contender],
-    limits: Limits,
-    synchronize: Callable[[], object] = lambda: None,
-    clock: Callable[[], float] = perf_counter,
-) -> dict[str, Timing]:
-    """Times contenders round by round, there and back: A B C, C B A, A B C, …, after a warm-up of each.
+@dataclass(frozen=True)
+class Timing:
+    """Seconds per call, by round; `note` says why there are none.
 
-    So none always follows the same other. The warm-up is two calls: the first prepares kernels and memory, and the
-    second tells how often a round calls. Garbage is collected between the rounds, not in them. A contender that
-    fails is reported with what went wrong, and the others go on.
+    Example:
+        >>> Timing((2.0, 1.0, 4.0)).quartiles
+        (1.5, 2.0, 3.0)
+    """
+
+    seconds: tuple[float, ...] = ()
+    note: str = ""
+
+    @property
+    def quartiles(self) -> tuple[float | None, float | None, float | None]:
+        """Lower quartile, median, upper quartile; None without rounds."""
+        if not self.seconds:
+            return None, None, None
+        lower, median, upper = np.percentile(self.seconds, (25, 50, 75)).tolist()
+        return lower, median, upper
+
+
+def clock() -> float:
+    """Seconds, after the GPU, if there is one, has finished its work."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return perf_counter()
+
+
+def interleave(
+    candidates: Sequence[Candidate], limits: Limits, clock: Callable[[], float] = clock
+) -> dict[str, Timing]:
+    """Times candidates round by round, there and back: A B C, C B A, A B C, ….
+
+    No candidate always follows the same other one. Two calls warm up each candidate: the first prepares kernels
+    and memory, the second determines how many calls make a round. `timeit` pauses garbage collection. (It is used
+    instead of `torch.utils.benchmark`, whose Timer warms up twice in every round.) A candidate that raises has the
+    error in its note; the others continue.
 
     Args:
-        contenders: in the order of each round; the first that has a cost says what the others' costs mean.
-        limits: how long this may take.
-        synchronize: waits until a call's work is done, on devices that do it later.
-        clock: seconds.
+        candidates: in the order of the first round; the first with a cost calibrates the others' costs.
+        limits: of time and memory.
+        clock: in seconds.
+
+    Example:
+        >>> timings = interleave([Candidate("sum", lambda: lambda: sum(range(1000)))], Limits(rounds=3))
+        >>> len(timings["sum"].seconds)
+        3
     """
-    times: dict[str, list[float]] = {}
-    problems: dict[str, str] = {}
+    seconds: dict[str, list[float]] = {candidate.name: [] for candidate in candidates}
+    notes: dict[str, str] = {}
     running: dict[str, _Running] = {}
     per_cost = 0.0
-    for contender in contenders:
-        expected = contender.cost * per_cost
-        if limits.memory is not None and contender.memory > limits.memory:
-            problems[contender.name] = (
-                f"not run: needs {contender.memory / 1e9:.1f} GB, {limits.memory / 1e9:.1f} GB are free"
-            )
-            continue
-        if expected > limits.patience:
-            problems[contender.name] = f"not run: about {expected:.0f} s a call, by its multiply-adds"
+    for candidate in candidates:
+        if obstacle := _obstacle(candidate, limits, candidate.cost * per_cost):
+            notes[candidate.name] = f"not run: {obstacle}"
             continue
         try:
-            entry = _Running(contender.prepare(), synchronize, clock)
-            first = entry.sample()
-            again = first <= limits.seconds
-            warm = entry.sample() if again else first
+            running[candidate.name] = timer = _warm_up(Timer(candidate.prepare(), timer=clock), limits)
         except Exception as error:
-            problems[contender.name] = gist(error)
+            notes[candidate.name] = reason(error)
             continue
-        if not per_cost and contender.cost:
-            per_cost = warm / contender.cost
-        entry.calls = max(1, ceil(_SAMPLE_SECONDS / max(warm, 1e-9)) if warm < _SAMPLE_SECONDS else 1)
-        entry.rounds = max(1, min(limits.rounds, int(limits.seconds / max(warm, 1e-9)))) if again else 0
-        running[contender.name] = entry
-        times[contender.name] = [] if again else [first]
-    gc.collect()
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        for turn in range(limits.rounds):
-            gc.collect(0)  # what the round before left: all objects made since are in the youngest generation
-            for name, entry in list(running.items())[:: -1 if turn % 2 else 1]:
-                if turn >= entry.rounds:
-                    continue
-                try:
-                    times[name].append(entry.sample())
-                except Exception as error:
-                    problems[name] = gist(error)
-                    del running[name]
-    finally:
-        if collects:
-            gc.enable()
-    return {
-        contender.name: Timing(problem=problems[contender.name])
-        if contender.name in problems
-        else Timing(tuple(times[contender.name]), first_call_only=not running[contender.name].rounds)
-        for contender in contenders
-    }
+        if candidate.cost and not per_cost:
+            per_cost = timer.warm / candidate.cost
+    for turn in range(limits.rounds):
+        for name in list(running)[:: -1 if turn % 2 else 1]:
+            timer = running[name]
+            if turn >= timer.rounds:
+                continue
+            try:
+                seconds[name].append(timer.timer.timeit(timer.calls) / timer.calls)
+            except Exception as error:
+                notes[name] = reason(error)
+                seconds[name] = []
+                del running[name]
+    return {name: Timing(tuple(values), notes.get(name, "")) for name, values in seconds.items()}
 
 
-class _Running:
-    def __init__(
-        self, work: Callable[[], object], synchronize: Callable[[], object], clock: Callable[[], float]
-    ) -> None:
-        self.work, self.synchronize, self.clock = work, synchronize, clock
-        self.calls, self.rounds = 1, 0
+def reason(error: Exception) -> str:
+    r"""Type and message of an error, on one line.
 
-    def sample(self) -> float:
-        """Seconds of one call, of several in a row if one is short."""
-        self.synchronize()
-        begun = self.clock()
-        for _ in range(self.calls):
-            self.work()
-        self.synchronize()
-        return (self.clock() - begun) / self.calls
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """Median and quartiles of at least one value."""
-    if len(values) == 1:
-        return (values[0],) * 3
-    lower, median, upper = quantiles(values, n=4, method="inclusive")
-    return median, lower, upper
-
-
-def ratio(over: Timing, under: Timing) -> Spread | None:
-    """The ratio of two contenders' times, by round, as a machine's mood within a round hits both.
-
-    Returns:
-        Median and quartiles over the rounds that both ran in, None if there are none.
+    Example:
+        >>> reason(ValueError("no such\nlayer"))
+        'ValueError: no such layer'
     """
-    if over.first_call_only or under.first_call_only:
-        return None
-    ratios = [a / b for a, b in zip(over.seconds, under.seconds, strict=False)]
-    return spread(ratios) if ratios else None
+    return shorten(f"{type(error).__name__}: {error}", 200)
+
+
+@dataclass(frozen=True)
+class _Running:
+    timer: Timer
+    warm: float
+    calls: int
+    rounds: int
+
+
+def _obstacle(candidate: Candidate, limits: Limits, expected: float) -> str:
+    if limits.memory is not None and candidate.memory > limits.memory:
+        return f"needs {candidate.memory / 1e9:.1f} GB, {limits.memory / 1e9:.1f} GB are free"
+    return f"about {expected:.0f} s per call, by its multiply-adds" if expected > limits.patience else ""
+
+
+def _warm_up(timer: Timer, limits: Limits) -> _Running:
+    warm = max(timer.timeit(1), 1e-9)
+    if warm <= limits.seconds:
+        warm = max(timer.timeit(1), 1e-9)
+    rounds = max(1, min(limits.rounds, int(limits.seconds / warm)))
+    return _Running(timer, warm, ceil(_SAMPLE_SECONDS / warm), rounds)

@@ -1,4 +1,4 @@
-"""A workload: one network that infers or trains on one batch, for real or simulated without numbers."""
+"""A workload: one network that infers or trains on one batch, on real or on simulated tensors."""
 
 import copy
 from collections.abc import Iterator
@@ -18,17 +18,17 @@ from ccnn.config.processor import computes_in_bf16
 from ccnn.multisampling.conversion.meta import InputSize, skeleton
 
 Settings = Literal["float32", "recommended", "compiled"]
-"""Float32; or channels_last, and bf16 autocast where the device computes in it; or that with torch.compile."""
+"""Plain float32; channels_last with bf16 autocast where the device supports it; the latter with torch.compile."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a network is to do.
+    """What a network has to do.
 
     Attributes:
-        batch: images.
+        batch: images per step.
         input_size: (C, H, W) of each.
-        training: a whole training step (forward, cross-entropy, backward, SGD with Nesterov momentum) rather than
+        training: a whole training step (forward, cross-entropy, backward, SGD with Nesterov momentum) instead of
             inference.
         settings: of speed.
     """
@@ -39,111 +39,108 @@ class Task:
     settings: Settings = "float32"
 
     @property
-    def recommended(self) -> bool:
-        """Whether the settings are other than float32."""
-        return self.settings != "float32"
+    def name(self) -> str:
+        """`training` or `inference`."""
+        return "training" if self.training else "inference"
 
 
 @cache
 def has_bf16(device: str) -> bool:
-    """Whether a device computes in bf16: GPUs, processors with AVX512_BF16 or AMX; others are slow in it."""
+    """Whether a device computes in bf16: GPUs, and processors with AVX512_BF16 or AMX; others are slow in it."""
     return device != "cpu" or computes_in_bf16()
 
 
-def autocast(device: str, recommended: bool) -> AbstractContextManager[object]:
-    """The precision of the recommended settings on a device, or float32."""
-    return torch.autocast(device, torch.bfloat16) if recommended and has_bf16(device) else nullcontext()
+def autocast(device: str, settings: Settings) -> AbstractContextManager[object]:
+    """The precision of some settings on a device."""
+    bf16 = settings != "float32" and has_bf16(device)
+    return torch.autocast(device, torch.bfloat16) if bf16 else nullcontext()
 
 
-def prepared(model: nn.Module, task: Task, device: str = "cpu") -> nn.Module:
-    """A copy of a network, on a device and in the memory format of a task."""
-    placed = copy.deepcopy(model).to(device)
-    return placed.to(memory_format=torch.channels_last) if task.recommended else placed
+def memory_format(settings: Settings) -> torch.memory_format:
+    """The memory format of some settings."""
+    return torch.contiguous_format if settings == "float32" else torch.channels_last
 
 
 class Workload:
-    """A network together with what it works on; calling it does the work once.
+    """A network with its batch and optimizer; each call is one step.
 
     Args:
-        model: as `prepared` makes it; it is put into the task's mode, and compiled in its first call if the task
-            says so.
+        model: is put into the task's mode, and compiled in its first call if the settings say so.
         task: what it does.
-        foreach: whether the optimizer treats all parameters at once; None: as PyTorch does on the device.
     """
 
-    def __init__(self, model: nn.Module, task: Task, foreach: bool | None = None) -> None:
+    def __init__(self, model: nn.Module, task: Task) -> None:
         self.model, self.task = model.train(task.training), task
         if task.settings == "compiled":
             self.model.compile()
         device = next(model.parameters()).device
-        layout = torch.channels_last if task.recommended else torch.contiguous_format
-        self.images = torch.randn(task.batch, *task.input_size, device=device).contiguous(memory_format=layout)
+        images = torch.randn(task.batch, *task.input_size, device=device)
+        self.images = images.contiguous(memory_format=memory_format(task.settings))
         self.labels = torch.arange(task.batch, device=device) % 10
         self.optimizer = torch.optim.SGD(
-            self.model.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4, foreach=foreach
+            self.model.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4
         )
 
     def __call__(self) -> None:
+        precision = autocast(self.images.device.type, self.task.settings)
         if not self.task.training:
-            with torch.no_grad(), self._precision():
+            with torch.no_grad(), precision:
                 self.model(self.images)
             return
         self.optimizer.zero_grad()
-        with self._precision():
+        with precision:
             loss = F.cross_entropy(self.model(self.images), self.labels)
         loss.backward()
         self.optimizer.step()
-
-    def _precision(self) -> AbstractContextManager[object]:
-        return autocast(self.images.device.type, self.task.recommended)
 
     def tensors(self) -> Iterator[Tensor]:
         """All tensors that exist before the first call."""
         yield from (*self.model.parameters(), *self.model.buffers(), self.images, self.labels)
 
 
-CUDA_BLOCK = 512
-"""Bytes to whose multiples CUDA's allocator rounds up."""
+def prepared(model: nn.Module, task: Task, device: str = "cpu") -> nn.Module:
+    """A copy of a network on a device, in the task's memory format."""
+    placed = copy.deepcopy(model).to(device)
+    return placed.to(memory_format=memory_format(task.settings))
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """What a workload would take.
+    """The cost of one step.
 
     Attributes:
-        peak_bytes: the most that parameters, inputs, activations, gradients and the optimizer's state occupy
-            at once.
-        multiply_adds: of convolutions and linear layers, backward included in training, for the whole batch.
+        peak_bytes: the most that parameters, inputs, activations, gradients and optimizer state occupy at once.
+        multiply_adds: of convolutions and linear layers for the whole batch, in training with backward.
     """
 
     peak_bytes: int
     multiply_adds: int
 
 
-def simulate(model: nn.Module, task: Task, cuda: bool = False) -> Simulated:
-    """Runs a copy of a network on fake tensors, which have shapes but no numbers: in seconds, on any machine.
+def simulate(model: nn.Module, task: Task) -> Simulated:
+    """Runs a copy of a network on fake tensors, which have shapes but no values: seconds, on any machine.
 
-    The operations are those that PyTorch's eager mode runs on the CPU. Most allocate the same on CUDA: where there
-    is no GPU, torch 2.14 runs forward on fake CUDA tensors, which confirms it for that, but its autograd refuses
-    them. So an estimate for CUDA counts fake tensors of the CPU, in the blocks of CUDA's allocator, with the
-    optimizer as it is on CUDA: all parameters at once, which takes one more list of them for the weight decay.
-    What kernels need for themselves (cuDNN's workspaces) is not counted, nor what `torch.compile` changes.
+    The operations are those of PyTorch's eager mode on the CPU. Not counted: what kernels allocate for themselves,
+    and what `torch.compile` saves.
 
     Args:
-        model: left alone.
-        task: what it does. In training there are two steps, since the optimizer has its state in the second only.
-        cuda: whether to estimate what CUDA's allocator would count.
+        model: is not changed.
+        task: in training it runs two steps, since the optimizer allocates its state at the end of the first.
+
+    Example:
+        >>> simulate(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1)), Task(2, (3, 8, 8))).multiply_adds
+        27648
     """
     task = replace(task, settings="recommended") if task.settings == "compiled" else task
     placed = prepared(model, task)
-    # Copying draws nothing, but dropout does, even without numbers.
+    # Dropout draws random numbers even on fake tensors; the caller's random state must not change.
     with torch.random.fork_rng(devices=[]), FakeTensorMode(allow_non_fake_inputs=True):
-        workload = Workload(skeleton(placed, "cpu"), task, foreach=cuda or None)
-        with PeakMemory(workload.tensors(), CUDA_BLOCK if cuda else 1) as memory:
+        workload = Workload(skeleton(placed, "cpu"), task)
+        with PeakMemory(workload.tensors()) as memory:
             workload()
             if task.training:
                 workload()
-        # Apart, as the counter keeps alive what gradient checkpointing would free.
+        # In a pass of its own: the counter keeps tensors alive that gradient checkpointing would free.
         with FlopCounterMode(display=False) as counter:
             workload()
     return Simulated(memory.peak, int(counter.get_total_flops()) // 2)

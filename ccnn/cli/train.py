@@ -28,9 +28,9 @@ def train(config: DictConfig) -> float | None:
         evaluate_network(config)
         return None
     if config.task.startswith("benchmark"):
-        from scripts.benchmark import measure_job
+        from ccnn.benchmark.job import run_job
 
-        measure_job(config, folder)
+        run_job(config, folder)
         return None
     from ccnn.training.run import run
 

@@ -1,4 +1,4 @@
-"""Dilated layers: convolutions and poolings evaluated at every place of a dense map, their taps spread out."""
+"""Convolutions and poolings of a dense map: evaluated at every pixel, with taps `spacing` pixels apart."""
 
 from typing import Any
 
@@ -13,15 +13,15 @@ class Dilated(nn.Module):
     """The base of layers whose taps are `spacing` times as far apart.
 
     Attributes:
-        spacing: distance, in the dense map, of samples that are neighbours in the plain network; what the
-            layer's own stride adds comes after it.
+        spacing: distance in the dense map between pixels that are neighbours in the plain network, at the layer's
+            input; its own stride counts for the layers after it.
     """
 
     spacing: int = 1
 
     @classmethod
     def refuses(cls, module: Any) -> str | None:
-        """Why a layer cannot become this one, or None."""
+        """Why a layer cannot become this one, or None if it can."""
         stride, across = strides(module)
         return None if stride == across else f"its stride ({stride}, {across}) differs between the axes"
 
@@ -38,7 +38,7 @@ class Dilated(nn.Module):
         return height, width
 
     def _dense_pads(self, size: Pair, windows: Pair, pads: Pads, kernel: Pair, dilation: Pair) -> list[int]:
-        """What to put around a dense map, as F.pad takes it, to get `windows` at each of stride·spacing places."""
+        """Padding of a dense map, as F.pad takes it, for `windows` at each of stride·spacing places."""
         result = []
         for axis in (1, 0):
             before, after = pads[axis]
@@ -53,12 +53,12 @@ class Dilated(nn.Module):
 
 
 class DilatedConv2d(Dilated, nn.Conv2d):
-    """A convolution evaluated at every place of a dense map: (N, C, H, W) → (N, C', H', W')."""
+    """A convolution evaluated at every pixel of a dense map: (N, C, H, W) → (N, C', H', W')."""
 
     @classmethod
     def refuses(cls, module: Any) -> str | None:
         if module.padding_mode != "zeros":
-            return f"padding_mode={module.padding_mode!r}, of which dilation takes 'zeros' only"
+            return f"padding_mode={module.padding_mode!r}; only 'zeros' can be dilated"
         return super().refuses(module)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class _Pooling(Dilated):
 
 
 class DilatedMaxPool2d(_Pooling, nn.MaxPool2d):
-    """Max pooling evaluated at every place of a dense map: (N, C, H, W) → (N, C, H', W')."""
+    """Max pooling evaluated at every pixel of a dense map: (N, C, H, W) → (N, C, H', W')."""
 
     @classmethod
     def refuses(cls, module: Any) -> str | None:
@@ -96,7 +96,8 @@ class DilatedMaxPool2d(_Pooling, nn.MaxPool2d):
         taps = self._taps(dilation)
         x, padding = _own_padding(x, pads, float("-inf"), most=(kernel[0] // 2, kernel[1] // 2))
         out = F.max_pool2d(x, kernel, 1, padding, taps)
-        if dilation != (1, 1):  # such a window can step over a small input altogether
+        if dilation != (1, 1):
+            # The taps of a dilated window can step over a small input altogether.
             out = out.masked_fill(out == float("-inf"), 0.0)
         # A window that starts beyond the input has nothing in it.
         inside = [
@@ -109,9 +110,9 @@ class DilatedMaxPool2d(_Pooling, nn.MaxPool2d):
 
 
 class DilatedAvgPool2d(_Pooling, nn.AvgPool2d):
-    """Average pooling evaluated at every place of a dense map: (N, C, H, W) → (N, C, H', W').
+    """Average pooling evaluated at every pixel of a dense map: (N, C, H, W) → (N, C, H', W').
 
-    PyTorch has none with dilation; here the taps are added up, along the rows and then along the columns.
+    PyTorch has no dilated one; the taps are added along the rows, then along the columns.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -130,7 +131,7 @@ class DilatedAvgPool2d(_Pooling, nn.AvgPool2d):
         return total / torch.outer(rows, columns).clamp(min=1).to(total)
 
     def _counts(self, axis: int, size: Pair, windows: Pair) -> Tensor:
-        """How many elements each window counts along an axis, at every place of the dense map."""
+        """Number of elements that each window counts along an axis, at every pixel of the dense map."""
         padding, kernel = pair(self.padding)[axis], pair(self.kernel_size)[axis]
         margin = padding if self.count_include_pad else 0
         start = torch.arange(windows[axis] * strides(self)[axis]) - padding
@@ -139,32 +140,36 @@ class DilatedAvgPool2d(_Pooling, nn.AvgPool2d):
 
 
 class OfCells(Dilated):
-    """The base of a network's last pooling: the mean over the submaps is taken first, one cell of each a pixel."""
+    """The base of poolings of a whole map: each cell, one pixel of each submap, is pooled first."""
+
+    _pool_cells: Any = staticmethod(F.avg_pool2d)
+
+    @classmethod
+    def refuses(cls, module: Any) -> str | None:
+        return None
 
     def forward(self, x: Tensor) -> Tensor:
         self._plain_size(x)
-        pooled: Tensor = super().forward(F.avg_pool2d(x, self.spacing))
+        pooled: Tensor = super().forward(self._pool_cells(x, self.spacing))
         return pooled
 
 
 class DilatedAdaptiveAvgPool2d(OfCells, nn.AdaptiveAvgPool2d):
     """AdaptiveAvgPool2d as a network's last pooling: (N, C, H, W) → (N, C, *output_size)."""
 
-    @classmethod
-    def refuses(cls, module: Any) -> str | None:
-        return None
-
 
 class DilatedWholeAvgPool2d(OfCells, nn.AvgPool2d):
-    """AvgPool2d as a network's last pooling, of its whole map: (N, C, H, W) → (N, C, 1, 1)."""
+    """AvgPool2d of a whole map: (N, C, H, W) → (N, C, 1, 1)."""
 
-    @classmethod
-    def refuses(cls, module: Any) -> str | None:
-        return None
+
+class DilatedWholeMaxPool2d(OfCells, nn.MaxPool2d):
+    """MaxPool2d of a whole map: (N, C, H, W) → (N, C, 1, 1)."""
+
+    _pool_cells = staticmethod(F.max_pool2d)
 
 
 def _own_padding(x: Tensor, pads: list[int], value: float, most: Pair | None = None) -> tuple[Tensor, Pair]:
-    """Splits padding into what an operation takes itself, the same on both sides, and what is put on before it."""
+    """Splits padding into what an operation takes itself, equal on both sides, and what F.pad adds before."""
     left, right, above, below = pads
     own = (min(above, below), min(left, right))
     if most is not None and (own[0] > most[0] or own[1] > most[1]):

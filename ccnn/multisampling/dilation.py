@@ -1,20 +1,19 @@
 """dilate(): a CNN at full resolution, each stride replaced by dilation of all that follows, in place."""
 
 import copy
-from collections.abc import Callable
-from math import isqrt
+from collections.abc import Sequence
+from functools import partial
+from math import isqrt, prod
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
+from .comparison import calls_of, compare, relative, small_images, stand_in
 from .conversion import conversion_report, convert
-from .conversion.functional import is_reduction, kind_of
-from .conversion.meta import ConversionError, InputSize, Watch, gist, outputs, skeleton
+from .conversion.meta import ConversionError, InputSize, skeleton
 from .conversion.rules import become
-from .conversion.survey import Survey, survey
 from .dilated import (
     Dilated,
     DilatedAdaptiveAvgPool2d,
@@ -22,26 +21,31 @@ from .dilated import (
     DilatedConv2d,
     DilatedMaxPool2d,
     DilatedWholeAvgPool2d,
+    DilatedWholeMaxPool2d,
     OfCells,
 )
+from .samplers import Assignment
+from .submaps import merge, offsets, to_dense
 from .windows import pair, strides
 
 _Model = TypeVar("_Model", bound=nn.Module)
+_Chosen = dict[str, tuple[type[Dilated], int]]
+"""What a layer becomes, and its spacing."""
 
 
 def dilate(model: _Model, input_size: InputSize) -> _Model:
     """Replaces every stride of a CNN by dilation of all that follows: no resolution is lost (arXiv 1511.07122).
 
-    The twin of `convert(model, input_size, "complete")`: what that keeps as S submaps is one dense map here, in
-    which neighbouring samples of the plain network are √S pixels apart. It computes the same (each dense map is
-    `to_dense` of the submaps, and the outputs are equal) with as many multiply-adds, on one large tensor.
+    The result computes what `convert(model, input_size, "complete")` computes, with as many multiply-adds, on one
+    large map instead of S submaps: neighbours of the plain network's map are √S pixels apart in it, and it is
+    `to_dense` of the submaps. That is checked before the model is changed: both forms run in float64 with random
+    weights, on images as small as the network takes, and their outputs are compared.
 
-    Where a size is no multiple of a stride, the dense grid is rounded up to one, and beyond the border are zeros
-    (for max pooling nothing, or zeros if a window has nothing else): as in complete multisampling, so the twins
-    agree at these sizes too. A map that the network returns is returned dense, not averaged over submaps.
+    If a size is no multiple of a stride, the dense grid is rounded up to one. Beyond the border are zeros, as in
+    complete multisampling, so the two agree at these sizes too. A map that the network returns stays dense.
 
-    The model is changed in place and returned. Its parameters and their names stay, so checkpoints load into
-    either form; layers keep their attributes, `stride` among them, and have a `spacing` besides.
+    The model is changed in place and returned. Parameters and their names stay, so checkpoints load into either
+    form; layers keep their attributes, `stride` among them, and get a `spacing`.
 
     Args:
         model: a CNN whose windows are `Conv2d`, `MaxPool2d` and `AvgPool2d` modules, each called at one
@@ -52,24 +56,29 @@ def dilate(model: _Model, input_size: InputSize) -> _Model:
         The same model.
 
     Raises:
-        ConversionError: if something else subsamples or slides a window, if the network flattens its last map
-            rather than pooling it, or for what `convert` refuses. The model is then as it was.
+        TypeError: if `model` is no module.
+        ConversionError: if the dilated network would compute something else, for instance because a function of
+            its own mixes neighbours; if it flattens its last map instead of pooling it; or if `convert` raises it.
+            The model is then as it was.
         ValueError: for a malformed input size.
 
     Example:
-        >>> model = ccnn.dilate(torchvision.models.resnet50(weights="DEFAULT"), (3, 224, 224))
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, padding=1))
+        >>> dilate(model, (3, 16, 16))(torch.zeros(1, 3, 16, 16)).shape
+        torch.Size([1, 8, 16, 16])
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"dilate: expected a model (an nn.Module), got {model!r}")
-    for done, what in ((vars(model).get("_conversion"), "converted"), (_dilated(model), "dilated")):
-        if done is not None:
-            raise ConversionError(f"dilate: the model is {what} already; dilate the plain network")
+    if any(isinstance(module, Dilated) for module in model.modules()):
+        raise ConversionError("dilate: the model is dilated already; dilate the plain network")
+    if vars(model).get("_conversion") is not None:
+        raise ConversionError("dilate: the model is converted already; dilate the plain network")
     try:
         with torch.random.fork_rng(devices=[]):
-            spacings = _plan(model, input_size)
+            chosen = _plan_and_check(model, input_size)
     except ConversionError as error:
         raise ConversionError(f"dilate: {str(error).removeprefix('convert: ')}") from error
-    _apply(model, spacings)
+    _apply(model, chosen)
     return model
 
 
@@ -80,88 +89,98 @@ _KINDS: dict[type[nn.Module], type[Dilated]] = {
     nn.AdaptiveAvgPool2d: DilatedAdaptiveAvgPool2d,
 }
 
-_SLIDING: dict[Callable[..., Any], str] = {
-    F.conv2d: "conv2d",
-    F.conv_transpose2d: "conv_transpose2d",
-    F.max_pool2d: "max_pool2d",
-    F.max_pool2d_with_indices: "max_pool2d",
-    torch.max_pool2d: "max_pool2d",
-    F.avg_pool2d: "avg_pool2d",
-    F.lp_pool2d: "lp_pool2d",
-    F.fractional_max_pool2d: "fractional_max_pool2d",
-    F.adaptive_avg_pool2d: "adaptive_avg_pool2d",
-    F.adaptive_max_pool2d: "adaptive_max_pool2d",
-    F.unfold: "unfold",
-    F.fold: "fold",
-    F.pad: "pad",
-    F.interpolate: "interpolate",
-    F.grid_sample: "grid_sample",
-    F.pixel_shuffle: "pixel_shuffle",
-    F.pixel_unshuffle: "pixel_unshuffle",
-    Tensor.unfold: "unfold",
-}
-"""What depends on which samples are neighbours, and so on the spacing."""
 
-_HARMLESS = (nn.Identity, nn.Flatten, nn.Dropout, nn.Dropout2d)
-"""What may follow a network's last pooling."""
-
-_Spacings = dict[str, tuple[type[Dilated], int]]
+def _plan_and_check(model: nn.Module, input_size: InputSize) -> _Chosen:
+    plain = stand_in(model)
+    shared = {id(parameter): parameter for parameter in plain.parameters()}
+    complete = convert(copy.deepcopy(plain, shared), input_size, "complete")
+    chosen, modes = _plan(model, complete, input_size)
+    steps = conversion_report(complete).steps
+    x = small_images(plain, input_size, prod(stride for stride, _ in steps))
+    _apply(plain, chosen)
+    for training in modes:
+        try:
+            difference, where = compare(
+                plain.train(training), complete.train(training), x, partial(_difference, steps)
+            )
+        except ConversionError as error:
+            raise ConversionError(
+                f"the dilated network fails: {error}. Pool the last map, and no other"
+            ) from error
+        if where:
+            raise ConversionError(
+                f"{where} cannot be dilated: the network's output would differ from complete multisampling's by "
+                f"{difference:.1g} of its size, since something there depends on which pixels are neighbours"
+            )
+    return chosen
 
 
-def _plan(model: nn.Module, input_size: InputSize) -> _Spacings:
-    """What each layer becomes, and its spacing: the root of the submaps it gets in complete multisampling."""
-    dry = skeleton(model)
-    converted = convert(copy.deepcopy(dry), input_size, "complete")
-    plain = survey(dry, input_size)
-    modules = dict(dry.named_modules())
-    report = conversion_report(converted)
+def _plan(model: nn.Module, complete: nn.Module, input_size: InputSize) -> tuple[_Chosen, list[bool]]:
+    """What each layer becomes, and its spacing: the root of the submaps it gets in complete multisampling.
+
+    Returns:
+        The plan, and the modes in which to compare: training too if it calls more modules (auxiliary heads).
+    """
+    modules, report = dict(model.named_modules()), conversion_report(complete)
     for layer in report.layers:
         if layer.name not in modules:
             raise ConversionError(
                 f"{layer.name!r} is a functional call, which cannot be dilated; write it as a module"
             )
-        if _kind(layer.name, modules, plain) is None:
-            raise ConversionError(f"{layer.name!r} cannot be dilated: {layer.kind} has no dilated form")
-    for name, why in report.traditional.items():
-        if _kind(name, modules, plain) is not DilatedWholeAvgPool2d and not isinstance(
-            modules.get(name), _HARMLESS
-        ):
-            raise ConversionError(f"{name!r} cannot be dilated: {why}")
-    seen = _Seen(converted, modules, plain)
-    for training in plain.modes:
-        seen.run(training, input_size)
-    chosen: _Spacings = {}
-    for name, spacings in seen.spacings.items():
-        if len(spacings) > 1:
-            raise ConversionError(
-                f"{name!r} is called with spacings {' and '.join(map(str, sorted(spacings)))}; give each call a "
-                "module of its own"
-            )
-        (spacing,), module, kind = spacings, modules[name], _kind(name, modules, plain)
-        if kind is None or not _changes(module, spacing):
-            continue
-        base = next(base for base in _KINDS if isinstance(module, base))
-        own = [method for method in ("forward", "_conv_forward") if _differs(type(module), base, method)]
-        if reason := f"{type(module).__qualname__} has a {own[0]} of its own" if own else kind.refuses(module):
+    planned: _Chosen = {}
+    modes: list[bool] = []
+    called: set[str] = set()
+    dry, folded = skeleton(model).double(), skeleton(complete)
+    for training in (False, True):
+        x = torch.empty(2, *input_size, dtype=torch.float64, device="meta")
+        try:
+            pairs = list(zip(*(_maps(network.train(training), x) for network in (dry, folded)), strict=True))
+        except Exception:
+            continue  # Not every network trains without numbers; evaluation was run by `convert` already.
+        names = {name for (name, _), _ in pairs}
+        modes += [training] if names - called else []
+        called |= names
+        for (name, alone), (_, several) in pairs:
+            kind, spacing = _kind(modules[name], alone), isqrt(several[0] // alone[0])
+            if kind is None:
+                continue
+            before = planned.setdefault(name, (kind, spacing))
+            if before != (kind, spacing):
+                raise ConversionError(
+                    f"{name!r} is called with spacings {before[1]} and {spacing}; give each call its own module"
+                )
+    chosen = {
+        name: (kind, spacing)
+        for name, (kind, spacing) in planned.items()
+        if _changes(modules[name], kind, spacing)
+    }
+    for name, (kind, _) in chosen.items():
+        reason = None if issubclass(kind, OfCells) else report.traditional.get(name)
+        if reason := reason or _refusal(modules[name], kind):
             raise ConversionError(f"{name!r} cannot be dilated: {reason}")
-        chosen[name] = kind, spacing
-    _try(dry, chosen, input_size)
-    return chosen
+    return chosen, modes
 
 
-def _kind(name: str, modules: dict[str, nn.Module], plain: Survey) -> type[Dilated] | None:
+def _maps(model: nn.Module, x: Tensor) -> list[tuple[str, torch.Size]]:
+    """Name and input of each module that is called with a feature map."""
+    calls = calls_of(model, x, keep=lambda tensor: tensor)
+    return [
+        (call.name, call.received.shape) for call in calls if call.received is not None and call.received.ndim == 4
+    ]
+
+
+def _kind(module: nn.Module, shape: torch.Size) -> type[Dilated] | None:
     """What a layer becomes if its spacing or stride matters; None for layers without windows."""
-    module = modules.get(name)
-    if isinstance(module, nn.AvgPool2d) and name in plain.whole:
-        return DilatedWholeAvgPool2d
+    if isinstance(module, nn.AvgPool2d | nn.MaxPool2d) and pair(module.kernel_size) == (shape[2], shape[3]):
+        return DilatedWholeAvgPool2d if isinstance(module, nn.AvgPool2d) else DilatedWholeMaxPool2d
     if isinstance(module, nn.AdaptiveAvgPool2d) and pair(module.output_size) == (1, 1):
         return None
     return next((kind for base, kind in _KINDS.items() if isinstance(module, base)), None)
 
 
-def _changes(module: Any, spacing: int) -> bool:
+def _changes(module: Any, kind: type[Dilated], spacing: int) -> bool:
     """Whether a layer computes something else at a spacing."""
-    if isinstance(module, nn.AdaptiveAvgPool2d):
+    if issubclass(kind, OfCells):
         return spacing > 1
     if spacing == 1:
         return strides(module) != (1, 1)
@@ -169,106 +188,37 @@ def _changes(module: Any, spacing: int) -> bool:
     return not (isinstance(module, nn.Conv2d) and pointwise and strides(module) == (1, 1))
 
 
-def _differs(kind: type, base: type, method: str) -> bool:
-    return getattr(kind, method, None) is not getattr(base, method, None)
+def _refusal(module: nn.Module, kind: type[Dilated]) -> str | None:
+    """Why a layer cannot be dilated, or None."""
+    base = next(base for base in _KINDS if isinstance(module, base))
+    for method in ("forward", "_conv_forward"):
+        if getattr(type(module), method, None) is not getattr(base, method, None):
+            return f"{type(module).__qualname__} has a {method} of its own"
+    return kind.refuses(module)
 
 
-class _Seen(TorchFunctionMode):
-    """Watches the complete CCNN, whose submaps tell the spacing at each layer, and refuses other windows."""
-
-    def __init__(self, converted: nn.Module, modules: dict[str, nn.Module], plain: Survey) -> None:
-        super().__init__()
-        self.converted, self.modules, self.plain = converted, modules, plain
-        self.spacings: dict[str, set[int]] = {}
-        self.times: dict[str, int] = {}
-        self.last = ""
-        self.watch = Watch(converted, self._call)
-
-    def run(self, training: bool, input_size: InputSize) -> None:
-        self.times.clear()
-        self.watch.active.clear()
-        self.last = ""
-        with self:
-            outputs(self.converted.train(training), input_size)
-
-    def _call(self, name: str, module: nn.Module, x: Tensor) -> None:
-        call = self.times.get(name, 0)
-        self.times[name] = call + 1
-        submaps = self.plain.submaps(self.converted.training, name, call, x.shape[0])
-        if x.ndim != 4:
-            return
-        spacing = isqrt(submaps)
-        plain, leaf = self.modules[name], not any(module.children())
-        if self.last and spacing > 1 and leaf and not isinstance(plain, _HARMLESS):
-            raise ConversionError(
-                f"{name!r} comes after {self.last!r}, a pooling of the whole map, which a dilated network "
-                "can only have at its end"
-            )
-        kind = _kind(name, self.modules, self.plain)
-        if kind is not None:
-            self.spacings.setdefault(name, set()).add(spacing)
-        if kind is not None and issubclass(kind, OfCells) and spacing > 1:
-            self.last = name
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        name = self.watch.active[-1] if self.watch.active else ""
-        if _kind(name, self.modules, self.plain) is None and (what := _slides(func, args, kwargs)):
-            call = self.times.get(name, 1) - 1
-            x = args[0] if args else kwargs["input"]
-            if self.plain.submaps(self.converted.training, name, call, x.shape[0]) > 1:
-                where = repr(name) if name else "the model's own forward"
-                raise ConversionError(
-                    f"{where} ({type(self.modules[name]).__name__}) cannot be dilated: {what} on a feature map"
-                )
-        return func(*args, **kwargs)
+def _difference(steps: Sequence[tuple[int, Assignment]], dense: Tensor, folded: Tensor) -> float | None:
+    """How far a dense map is from the submaps of the same call, or rows of images from those of their submaps."""
+    if dense.shape == folded.shape:
+        return relative(dense, folded)
+    submaps = folded.shape[0] // dense.shape[0] if dense.ndim and folded.ndim and dense.shape[0] else 0
+    if submaps and dense.shape[1:] == folded.shape[1:]:
+        return relative(dense, merge(folded, submaps))
+    if dense.ndim != 4 or folded.ndim != 4 or not folded.shape[2] * folded.shape[3]:
+        return None
+    spacing = dense.shape[2] // folded.shape[2]
+    if dense.shape[2:] != (folded.shape[2] * spacing, folded.shape[3] * spacing):
+        return None
+    if submaps == 1:  # the network's output, which is merged in the one and dense in the other
+        return relative(F.avg_pool2d(dense, spacing), folded)
+    reached = [prod(stride for stride, _ in steps[:count]) for count in range(len(steps) + 1)]
+    if spacing not in reached or submaps != spacing**2:
+        return None
+    return relative(dense, to_dense(folded, offsets(steps[: reached.index(spacing)]), spacing))
 
 
-def _slides(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """What a call does that depends on which samples are neighbours; empty if nothing."""
-    x = args[0] if args else kwargs.get("input")
-    if not isinstance(x, Tensor) or x.ndim != 4 or min(x.shape[2:]) <= 1:
-        return ""
-    if func is Tensor.__getitem__ and isinstance(args[1], tuple):
-        parts = [item for item in args[1][2:] if isinstance(item, slice) and item != slice(None)]
-        return "a slice of rows or columns" if parts else ""
-    if is_reduction(kind_of(func, args, kwargs)):
-        return ""
-    return _SLIDING.get(func, "")
-
-
-def _try(dry: nn.Module, chosen: _Spacings, input_size: InputSize) -> None:
-    """Runs the dilated skeleton."""
-    plain = outputs(dry.eval(), input_size)
-    _apply(dry, chosen)
-    watch = Watch(dry, lambda name, module, x: None)
-    try:
-        dense = outputs(dry, input_size)
-    except Exception as error:
-        where = next((repr(name) for name in reversed(watch.active) if name), "the model's own forward")
-        raise ConversionError(
-            f"the dilated network breaks in {where}: {gist(error)}. Networks that flatten their last map have a "
-            "classifier for its size alone; pool it before"
-        ) from error
-    for before, after in zip(plain, dense, strict=True):
-        if before.shape[:2] != after.shape[:2] or before.ndim != after.ndim:
-            raise ConversionError(
-                f"the dilated network returns {tuple(after.shape)}, the plain one {tuple(before.shape)}"
-            )
-
-
-def _apply(model: nn.Module, chosen: _Spacings) -> None:
+def _apply(model: nn.Module, chosen: _Chosen) -> None:
     for name, (kind, spacing) in chosen.items():
         module = model.get_submodule(name)
         become(module, kind)
         module.__dict__["spacing"] = spacing
-
-
-def _dilated(model: nn.Module) -> nn.Module | None:
-    return next((module for module in model.modules() if isinstance(module, Dilated)), None)

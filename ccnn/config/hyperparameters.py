@@ -6,15 +6,16 @@ from typing import Any
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
     """Turns nested mappings into one with dotted keys and plain values; lists become text.
 
-    >>> flatten({"data": {"mean": [0.5], "name": "digits"}, "seed": 0})
-    {'data.mean': '[0.5]', 'data.name': 'digits', 'seed': 0}
+    Example:
+        >>> flatten({"data": {"mean": [0.5], "name": "digits"}, "steps": {0: 2}})
+        {'data.mean': '[0.5]', 'data.name': 'digits', 'steps.0': 2}
     """
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, dict):
             flat |= flatten(value, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = value if isinstance(value, str | int | float | None) else str(value)
+            flat[f"{prefix}{name}"] = value if isinstance(value, str | int | float | None) else str(value)
     return flat
 
 
@@ -25,16 +26,19 @@ _NOT_SHOWN = ("_target_", "_partial_", "in_channels", "num_classes", "data.augme
 
 
 def shown(flat: dict[str, Any]) -> dict[str, Any]:
-    """The hyperparameters worth a column in TensorBoard's table of runs.
+    """Returns the hyperparameters worth a column in TensorBoard's table of runs.
 
-    It sorts them by name and shows the first five unless told otherwise: these are what tells runs apart. Whole
-    numbers are texts, or it would write 32.000.
+    TensorBoard sorts columns by name and shows the first five: those that tell runs apart have short names, the
+    others begin with `settings.`. Whole numbers become text, or it would write 32.000.
+
+    Example:
+        >>> shown({"convert": False, "data.name": "digits", "optimizer.lr": 0.1, "task": "train"})
+        {'convert': 'False', 'data': 'digits', 'settings.optimizer.lr': 0.1, 'sampling': 'none'}
     """
-    columns = {
-        name.removesuffix(".name") if name in _TOLD_APART else f"settings.{name}": value
-        for name, value in flat.items()
-        if name in _TOLD_APART or (name.startswith(_SETTINGS) and not any(part in name for part in _NOT_SHOWN))
-    }
+    columns = {name.removesuffix(".name"): flat[name] for name in flat if name in _TOLD_APART}
+    for name, value in flat.items():
+        if name.startswith(_SETTINGS) and name not in _TOLD_APART and not any(part in name for part in _NOT_SHOWN):
+            columns[f"settings.{name}"] = value
     if not flat["convert"]:
         columns["sampling"] = "none"
     return {name: str(value) if isinstance(value, int) else value for name, value in columns.items()}

@@ -1,4 +1,4 @@
-"""What this machine's processor computes fast in, told without importing torch."""
+"""The precision that this machine's processor computes fast in, found without importing torch."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ _BF16 = {"avx512_bf16", "amx_bf16"}
 
 
 def computes_in_bf16() -> bool:
-    """Whether the processor has instructions for bf16; without, bf16 is many times slower than float32.
+    """Tells whether the processor has instructions for bf16; without them bf16 is many times slower than float32.
 
-    Linux says so; elsewhere nothing is known, and the answer is no.
+    Linux lists them; elsewhere nothing is known, and the answer is no.
     """
     try:
         lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -19,5 +19,5 @@ def computes_in_bf16() -> bool:
 
 
 def cpu_precision() -> str:
-    """`trainer.precision` as recommended for this processor."""
+    """Returns the recommended `trainer.precision` for this processor."""
     return "bf16-mixed" if computes_in_bf16() else "32-true"

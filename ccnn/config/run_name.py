@@ -14,33 +14,35 @@ _LONGEST = 100  # characters; file systems allow 255, people read fewer
 def run_name(chosen: Mapping[str, str], convert: object, seed: object, overrides: Sequence[str]) -> str:
     """Names a run after its data set, network and seed, then after every other override of the command line.
 
-    Names differ within a sweep, because its jobs differ in their overrides: where shortening or replacing
-    characters may have made two alike, a hash of all that names the run is appended. The order of the overrides
-    makes no difference.
+    Names differ within a sweep, because its jobs differ in their overrides: if shortening or replacing characters
+    may have made two alike, a hash of everything that names the run is appended. The order of the overrides makes
+    no difference.
 
     Args:
         chosen: the choice of each config group.
         convert: whether the network becomes a CCNN.
         seed: the run's seed.
         overrides: what was typed, such as `["model=resnet18", "optimizer.lr=0.05"]`.
+
+    Example:
+        >>> run_name({"data": "digits", "model": "toy", "sampling": "naive"}, True, 0, ["optimizer.lr=0.05"])
+        'digits_toy_ccnn-naive_seed0_optimizer.lr-0.05'
     """
     network = f"ccnn-{chosen.get('sampling')}" if convert else "cnn"
-    named = {"data", "model", "convert", "seed"} | ({"sampling"} if convert else set())
-    named |= {"resume", "sweep", "exclude", "debug", "experiment"}  # not what is run, or the sweep's own name
-    rest = [override.lstrip("+") for override in overrides if override.lstrip("+").split("=")[0] not in named]
+    # Named above, or not part of what is run.
+    unnamed = {"data", "model", "convert", "seed", "resume", "sweep", "exclude", "debug", "trust", "experiment"}
+    unnamed |= {"sampling"} if convert else set()
+    typed = [override.lstrip("+") for override in overrides]
+    # A stable sort by key: the last of several values of a key counts, so these keep their order.
+    rest = sorted((text for text in typed if text.split("=")[0] not in unnamed), key=lambda t: t.partition("=")[0])
     parts = [chosen.get("data"), chosen.get("model"), network, f"seed{seed}"]
-    parts += [text.replace("=", "-", 1) for text in _sorted(rest)]
+    parts += [text.replace("=", "-", 1) for text in rest]
     exact = "_".join(map(str, parts))
     name = re.sub(r"[^\w.+-]+", "_", exact, flags=re.ASCII)
     if name == exact and len(name) <= _LONGEST:
         return name
     digest = blake2b("\n".join(map(str, parts)).encode(), digest_size=4).hexdigest()
     return f"{name[: _LONGEST - 9].rstrip('_')}-{digest}"
-
-
-def _sorted(overrides: Sequence[str]) -> list[str]:
-    """By their keys; of one key's the last one counts, so these stay in order."""
-    return sorted(overrides, key=lambda text: text.lstrip("+").partition("=")[0])
 
 
 # Registered on import, because a launcher that runs jobs in other processes imports this module there.

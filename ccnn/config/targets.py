@@ -11,25 +11,42 @@ from omegaconf import DictConfig, OmegaConf
 from ccnn.config.annotations import mismatch
 from ccnn.errors import UserError, choices
 
-DESCRIPTIVE = {"data": {"augment", "augmentations", "recipe"}, "model": {"name"}}
-"""Keys that other parts of the config refer to and that are not arguments of what their group builds."""
+_DESCRIPTIVE = {
+    "data": {"name", "channels", "image_size", "num_classes", "augment", "augmentations", "recipe"},
+    "model": {"name"},
+    "optimizer": {"decay_norm_and_bias"},
+    "scheduler": {"interval", "frequency", "monitor"},
+    "trainer": {"channels_last"},
+}
+"""Keys for the program or for other keys to refer to: arguments only if the signature has them."""
 
 _SUPPLIED = {
     "optimizer": {"params"},
     "scheduler": {"optimizer"},
     "trainer": {"callbacks", "logger", "enable_checkpointing", "plugins"},
 }
-"""Arguments that the program fills in itself."""
+"""Arguments that the program fills in."""
+
+TOTAL_STEPS = "total_steps"
+"""The length of the training in optimizer steps, filled in for a schedule that asks for it."""
 
 
-_OWN_GROUP = {"callbacks": "see conf/callbacks", "logger": "see conf/logger"}
+def arguments(key: str, node: dict[str, Any]) -> dict[str, Any]:
+    """Returns the node at `key` without what only describes it, ready for `hydra.utils.instantiate`.
+
+    Example:
+        >>> arguments("model", {"_target_": "torch.nn.Identity", "name": "mine"})
+        {'_target_': 'torch.nn.Identity'}
+    """
+    described = _DESCRIPTIVE.get(key, set()) - inspect.signature(get_object(node["_target_"])).parameters.keys()
+    return {name: value for name, value in node.items() if name not in described}
 
 
 def validate_targets(config: DictConfig) -> None:
     """Imports what the configuration names, and compares names and simple types of all arguments.
 
     Raises:
-        UserError: one line for each mistake found.
+        UserError: one line for each mistake.
     """
     plain = OmegaConf.to_container(config, resolve=True)
     problems = [problem for key, node in targets(plain, "") for problem in _check(key, node)]
@@ -38,7 +55,7 @@ def validate_targets(config: DictConfig) -> None:
 
 
 def targets(node: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Everything to build in a tree of plain values: its key, beginning with `key`, and its node."""
+    """Yields everything to build in a tree of plain values: its key, beginning with `key`, and its node."""
     if isinstance(node, dict):
         if "_target_" in node:
             yield key, node
@@ -46,48 +63,39 @@ def targets(node: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from targets(value, f"{key}.{name}" if key else str(name))
 
 
-def _check(key: str, node: dict[str, Any]) -> list[str]:
+def _check(key: str, node: dict[str, Any]) -> Iterator[str]:
     target = str(node["_target_"])
     try:
-        made = get_object(target)
-        parameters = inspect.signature(made).parameters
+        built = get_object(target)
+        parameters = inspect.signature(built).parameters
     except (InstantiationException, ImportError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
-        return [f"{key}._target_: expected the dotted name of a class or function, got {target!r}: {reason}"]
-    given = {name: value for name, value in node.items() if name not in DESCRIPTIVE.get(key, ())}
-    given = {name: value for name, value in given.items() if not _reserved(name)}
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        yield f"{key}._target_: expected the dotted name of a class or function, got {target!r}: {reason}"
+        return
+    given = {n: value for n, value in arguments(key, node).items() if not (n.startswith("_") and n.endswith("_"))}
     supplied = _SUPPLIED.get(key, set())
     known = {name for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    hints = _hints(made)
-    problems: list[str | None] = []
+    hints = _hints(built)
     for name, value in given.items():
         if name in supplied:
-            problems.append(
-                f"{key}.{name}: cannot be set here; {_OWN_GROUP.get(name, 'the program fills it in')}."
-            )
+            where = f"see conf/{name}" if name in ("callbacks", "logger") else "the program fills it in"
+            yield f"{key}.{name}: cannot be set here; {where}."
         elif name in known:
             nested = isinstance(value, dict) and "_target_" in value
-            problems.append(None if nested else mismatch(f"{key}.{name}", value, hints.get(name, Any)))
-        elif not open_ended:
-            problems.append(f"{key}.{name}: {target} takes no such argument; {_names(name, known - supplied)}")
-    for name, parameter in parameters.items():
-        if name in known - supplied - given.keys() and parameter.default is parameter.empty:
-            problems.append(f"{key}.{name}: is missing; {target} needs it.")
-    return [problem for problem in problems if problem]
+            problem = None if nested else mismatch(f"{key}.{name}", value, hints.get(name, Any))
+            if problem:
+                yield problem
+        elif all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
+            expected = choices(name, known - supplied) if known - supplied else "it takes none."
+            yield f"{key}.{name}: {target} takes no such argument; {expected}"
+    for name in sorted(known - supplied - {TOTAL_STEPS} - given.keys()):
+        if parameters[name].default is inspect.Parameter.empty and not node.get("_args_"):
+            yield f"{key}.{name}: is missing; {target} needs it."
 
 
-def _reserved(name: str) -> bool:
-    return name.startswith("_") and name.endswith("_")
-
-
-def _names(name: str, known: set[str]) -> str:
-    return choices(name, known) if known else "it takes none."
-
-
-def _hints(made: Any) -> dict[str, Any]:
-    """The annotations of what `made` is called with; none where they cannot be evaluated."""
+def _hints(built: Any) -> dict[str, Any]:
+    """The annotations of the arguments; none if they cannot be evaluated."""
     try:
-        return get_type_hints(made.__init__ if inspect.isclass(made) else made, include_extras=True)
+        return get_type_hints(built.__init__ if inspect.isclass(built) else built, include_extras=True)
     except (NameError, TypeError, AttributeError):
         return {}

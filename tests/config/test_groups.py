@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 from experiments import Compose
-from hydra.utils import instantiate
 from small_networks import NAMED
 
 from ccnn.config import CONF, validate
@@ -26,12 +25,14 @@ def test_every_choice_of_every_group_is_valid_and_instantiates(
     validate(config)
     validate_targets(config)
     group = choice.split("=")[0]
+    if choice in ("logger=wandb", "logger=mlflow"):
+        pytest.importorskip(choice.removeprefix("logger="))
     if group in ("callbacks", "logger"):
         assert all(build(config[group], name) for name in config[group])
     elif group in ("model", "optimizer", "scheduler"):
         assert build(config, group)
     elif group == "trainer" and choice != "trainer=gpu":
-        assert instantiate(config.trainer, logger=False).max_epochs == config.data.recipe.max_epochs
+        assert build(config, "trainer", logger=False).max_epochs == config.data.recipe.max_epochs
     assert not list(tmp_path.iterdir())
 
 

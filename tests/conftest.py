@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 import ccnn.config.run_name  # registers the resolver that conf/config.yaml needs  # noqa: F401
-from ccnn.config import CONF
+from ccnn.config import CONF, validate
 from ccnn.runs import allowed_targets
 
 pytest_plugins = ["command_lines"]
@@ -47,7 +47,9 @@ def run(compose: Compose, tmp_path: Path) -> Iterator[Run]:
     from ccnn.training.run import run as run_experiment
 
     def run_small(*overrides: str, folder: str = "run") -> dict[str, Any]:
-        return run_experiment(compose(*SMALL, *overrides), tmp_path / folder, overrides)
+        config = compose(*SMALL, *overrides)
+        validate(config)
+        return run_experiment(config, tmp_path / folder, overrides)
 
     yield run_small
     torch.use_deterministic_algorithms(False)  # the Trainer leaves it on

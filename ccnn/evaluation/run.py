@@ -23,7 +23,7 @@ from ccnn.multisampling.samplers import Sampling
 from ccnn.report.evaluation import RESULT, describe, rows, show, write
 from ccnn.runs.folder import discard, environment
 from ccnn.training.build import build, check_network, model_name
-from ccnn.training.watch import watch
+from ccnn.training.console import watch
 
 
 def evaluate(

@@ -27,8 +27,10 @@ class RunRecord:
     Attributes:
         test_error: of the weights of `best_epoch`, percent.
         test_loss: mean cross-entropy on the test set.
-        val_error: of the best epoch, percent; None without validation images.
-        best_epoch: counted from 1; None without validation images.
+        val_error: of the tested weights, percent; None if they were not validated.
+        best_epoch: the one whose weights were tested, counted from 1; None: those at the end.
+        chosen_by: what it was chosen by, such as `lowest val/error`.
+        checkpoint: the name of its file.
         epochs: that were trained.
         training_seconds: without those before an interruption that saved nothing.
         parameters: trainable ones.
@@ -43,6 +45,7 @@ class RunRecord:
         seed: of the run.
         protocol: `honest`, or `paper`: the best epoch was chosen on the test set.
         train_images: images trained on.
+        images_seen: in all training steps together, which the cost of the training follows from.
         batch_size: images per batch and process.
 
     Example:
@@ -57,6 +60,8 @@ class RunRecord:
     test_loss: float | None = None
     val_error: float | None = None
     best_epoch: int | None = None
+    chosen_by: str | None = None
+    checkpoint: str | None = None
     epochs: int | None = None
     training_seconds: float | None = None
     parameters: int | None = None
@@ -71,6 +76,7 @@ class RunRecord:
     seed: int | None = None
     protocol: str | None = None
     train_images: int | None = None
+    images_seen: int | None = None
     batch_size: int | None = None
 
     @classmethod

@@ -1,48 +1,61 @@
-"""Builds what a configuration says: data, network, trainer; whatever does not fit together is told here."""
+"""Instantiates data and network from a configuration, and checks that they fit together."""
 
-import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
+from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import nn
 
 import ccnn
-from ccnn.config.targets import DESCRIPTIVE
-from ccnn.data import InMemoryData
-from ccnn.errors import UserError, choices
+from ccnn.config.targets import arguments
+from ccnn.errors import UserError
 from ccnn.models import checkpoint_stages
 from ccnn.multisampling.conversion.meta import InputSize, gist, outputs, skeleton
-from ccnn.runs.checkpoints import AtomicCheckpointIO
-from ccnn.runs.signals import Interruption
-from ccnn.training.callbacks import CompileTime
-from ccnn.training.classifier import LOGGED, Classifier
 
 
-def build(config: DictConfig, key: str, **arguments: Any) -> Any:
+class Network(NamedTuple):
+    """A network that fits the data.
+
+    Attributes:
+        model: converted if the configuration says so.
+        parameters: trainable ones.
+        plain_multiply_adds: for an image, before conversion.
+        multiply_adds: for an image.
+        report: of the conversion; None for a plain network.
+    """
+
+    model: nn.Module
+    parameters: int
+    plain_multiply_adds: int
+    multiply_adds: int
+    report: str | None
+
+
+def build(config: DictConfig, key: str, **extra: Any) -> Any:
     """Builds what the config says at `key`.
 
+    Args:
+        config: holds the node at `key`, with the `_target_` to call.
+        key: a group, or a member of `config.callbacks` or `config.logger`.
+        **extra: further arguments, which replace those of the node.
+
     Raises:
-        UserError: it could not be built; the message of the failure follows the key.
+        UserError: it could not be built; the message begins with the key.
     """
-    node = OmegaConf.to_container(config[key], resolve=True)
-    assert isinstance(node, dict)
-    node = {name: value for name, value in node.items() if name not in DESCRIPTIVE.get(key, ())}
+    node: Any = OmegaConf.to_container(config[key], resolve=True)
     try:
-        return instantiate(node, _convert_="all", **arguments)  # lists, not ListConfigs
+        return instantiate(arguments(key, node), _convert_="all", **extra)  # lists, not ListConfigs
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from None
         if isinstance(cause, ValueError) and str(cause).startswith(f"{key}."):
             raise UserError(str(cause)) from error
-        where = config._get_full_key(key)
-        raise UserError(f"{where}: {cause or error} (debug=true shows where)") from error
+        raise UserError(f"{config._get_full_key(key)}: {cause or error} (debug=true shows where)") from error
 
 
 def model_name(config: DictConfig) -> str:
@@ -50,55 +63,66 @@ def model_name(config: DictConfig) -> str:
     return str(config.model.get("name") or config.model._target_.rpartition(".")[2])
 
 
-def input_size(config: DictConfig) -> InputSize:
-    """(C, H, W) of the data set's images."""
-    return config.data.channels, config.data.image_size, config.data.image_size
-
-
 def build_data(config: DictConfig) -> pl.LightningDataModule:
-    """Builds the data module and has it find its files, before anything else is spent on the run."""
-    data: pl.LightningDataModule = build(config, "data")
+    """Builds the data module and has it find its files, before anything else is spent on the run.
+
+    Raises:
+        UserError: it is no LightningDataModule with loaders to train and to test, or its files are missing.
+    """
+    data = build(config, "data")
+    if not isinstance(data, pl.LightningDataModule):
+        raise UserError(f"data: expected a LightningDataModule, got {type(data).__name__}.")
+    for hook in ("train_dataloader", "test_dataloader"):
+        if not is_overridden(hook, data, pl.LightningDataModule):
+            raise UserError(
+                f"data: {type(data).__name__} has no {hook}(), which a run needs to train and to test."
+            )
     data.prepare_data()
     data.setup("fit")
     return data
 
 
-def build_network(config: DictConfig) -> tuple[nn.Module, dict[str, int], str | None]:
+def has_validation(data: pl.LightningDataModule) -> bool:
+    """Tells whether a data module has validation images."""
+    return is_overridden("val_dataloader", data, pl.LightningDataModule) and data.val_dataloader() not in (
+        None,
+        [],
+    )
+
+
+def build_network(config: DictConfig, size: InputSize, classes: int) -> Network:
     """Builds the network, converted if the configuration says so.
 
-    Returns:
-        The network; its parameters, and the multiply-adds for an image, plain and as it is; the report of the
-        conversion.
+    Args:
+        config: the configuration.
+        size: (C, H, W) of an image.
+        classes: number of classes.
 
     Raises:
-        UserError: the network does not fit the data, cannot be converted or has no stages to checkpoint.
+        UserError: it does not fit the data, cannot be converted or has no stages to checkpoint.
     """
-    sampling = build(config, "sampling")  # built for a plain network too, so that its mistakes are told
+    sampling = build(config, "sampling")  # for a plain network, too: it reports mistakes in the group
     model = build(config, "model")
-    size = input_size(config)
-    check_network(model, size, config)
-    cost = {"parameters": ccnn.parameters(model), "plain_multiply_adds": ccnn.multiply_adds(model, size)}
+    check_network(model, size, config, classes)
+    plain_multiply_adds = ccnn.multiply_adds(model, size)
     if config.convert:
         _convert(model, size, sampling, config)
-    cost["multiply_adds"] = ccnn.multiply_adds(model, size)
-    report = str(ccnn.conversion_report(model)) if config.convert else None
     if config.checkpointing:
         try:
             checkpoint_stages(model)
         except ValueError as error:
             raise UserError(f"checkpointing=true: {error}.") from error
+    cost = ccnn.parameters(model), plain_multiply_adds, ccnn.multiply_adds(model, size)
     if config.channels_last:
         model.to(memory_format=torch.channels_last)
     if config.compile:
         model.compile()
-    return model, cost, report
+    return Network(model, *cost, str(ccnn.conversion_report(model)) if config.convert else None)
 
 
-def _convert(
-    model: nn.Module, input_size: tuple[int, int, int], sampling: ccnn.Sampling, config: DictConfig
-) -> None:
+def _convert(model: nn.Module, size: InputSize, sampling: ccnn.Sampling, config: DictConfig) -> None:
     try:
-        ccnn.convert(model, input_size, sampling)
+        ccnn.convert(model, size, sampling)
     except ccnn.ConversionError as error:
         message = f"convert=true: {model_name(config)} cannot be converted: {str(error).removeprefix('convert: ')}"
         if "nothing to convert" in message and not (sampling.only or sampling.skip or sampling.skip_first):
@@ -106,132 +130,30 @@ def _convert(
         raise UserError(message) from error
 
 
-def check_network(model: nn.Module, input_size: InputSize, config: DictConfig) -> None:
-    """Has the network look at images without numbers, so that one that does not fit the data is told at once."""
-    images = "×".join(map(str, input_size))
+def check_network(model: nn.Module, size: InputSize, config: DictConfig, classes: int | None = None) -> None:
+    """Runs the network on images without numbers, so that one that does not fit the data fails at once.
+
+    Args:
+        model: the network.
+        size: (C, H, W) of an image.
+        config: whose names of network and data the message uses.
+        classes: number of classes; None: `data.num_classes`.
+
+    Raises:
+        UserError: it does not run, or yields another number of scores than there are classes.
+    """
+    classes = config.data.num_classes if classes is None else classes
+    name, data = model_name(config), config.data.get("name", config.data._target_)
     try:
-        scores = outputs(skeleton(model).eval(), input_size)
+        scores = outputs(skeleton(model).eval(), size)
     except Exception as error:
         raise UserError(
-            f"model: {model_name(config)} does not run on the images of data={config.data.name}, {images} pixels: "
+            f"model: {name} does not run on the images of data={data}, {'×'.join(map(str, size))} pixels: "
             f"{gist(error).rstrip('.!')}. Choose another model or other data."
         ) from error
-    classes = config.data.num_classes
-    if [tuple(score.shape[1:]) for score in scores] != [(classes,)]:
-        shapes = ", ".join(str(tuple(score.shape[1:])) for score in scores)
+    shapes = [tuple(score.shape[1:]) for score in scores]
+    if shapes != [(classes,)]:
         raise UserError(
-            f"model: {model_name(config)} yields {shapes} for an image, expected ({classes},), the scores of "
-            f"the {classes} classes of data={config.data.name}."
+            f"model: {name} yields {', '.join(map(str, shapes))} for an image, expected ({classes},), the scores "
+            f"of the {classes} classes of data={data}."
         )
-
-
-def build_trainer(
-    config: DictConfig, interruption: Interruption, validates: bool, steps: int | None
-) -> pl.Trainer:
-    """Builds the trainer with its callbacks and loggers.
-
-    Args:
-        config: the configuration.
-        interruption: takes the signals.
-        validates: whether there are validation images; without, what monitors them is left out.
-        steps: optimizer steps done, where a run goes on: curves are cut there.
-
-    Raises:
-        UserError: a callback monitors something unknown, or there are fewer devices than asked for.
-    """
-    for name, node in config.callbacks.items():
-        monitor = node.get("monitor") if node else None
-        if monitor is not None and monitor not in LOGGED:
-            raise UserError(f"callbacks.{name}.monitor: there is no {monitor!r}; {choices(monitor, LOGGED)}")
-    last: Any = config.callbacks.get("last_checkpoint") or {}
-    for key, expected in (("filename", "last"), ("dirpath", f"{config.output_dir}/checkpoints")):
-        if last.get(key, expected) != expected:
-            raise UserError(
-                f"callbacks.last_checkpoint.{key}: expected {expected}, where resume looks, got {last[key]}."
-            )
-    callbacks = [
-        build(config.callbacks, name)
-        for name, node in config.callbacks.items()
-        if node and (validates or not str(node.get("monitor")).startswith("val/"))
-    ]
-    callbacks += [CompileTime()] if config.compile else []
-    loggers = [build(config.logger, name, **_purge(node, steps)) for name, node in config.logger.items() if node]
-    saves = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
-    try:
-        trainer: pl.Trainer = build(
-            config,
-            "trainer",
-            callbacks=[*callbacks, interruption] if saves else callbacks,
-            logger=loggers or False,
-            enable_checkpointing=saves,
-            plugins=[AtomicCheckpointIO()],
-        )
-    except UserError as error:
-        if "No supported gpu backend found" not in str(error):
-            raise
-        raise UserError(
-            "trainer.accelerator: expected a GPU, torch finds none here; leave trainer=gpu out, or take "
-            "trainer=cpu."
-        ) from error
-    cores = os.cpu_count() or 1
-    if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > cores:
-        raise UserError(
-            f"trainer.devices: expected at most {cores}, this machine's cores, got {trainer.num_devices}."
-        )
-    return trainer
-
-
-def check_processes(
-    trainer: pl.Trainer, config: DictConfig, data: pl.LightningDataModule, sweep: bool, before: int | None
-) -> None:
-    """Refuses ways to train in several processes that do not work.
-
-    Args:
-        trainer: of the run.
-        config: the configuration.
-        data: that is trained on.
-        sweep: whether the run is one of a sweep.
-        before: the processes that have trained so far, which have shared an epoch out; None: unknown, or none.
-
-    Raises:
-        UserError: there are fewer images than they need; they would be copies of this one, whose results
-            Lightning brings back in parts; they would each run the sweep that this run belongs to, since
-            Lightning starts them with the same command; or there were more or fewer of them.
-    """
-    if before not in (None, trainer.world_size):
-        nodes = trainer.num_nodes if before % trainer.num_nodes == 0 else 1
-        processes = "1 process" if before == 1 else f"{before} processes"
-        raise UserError(
-            f"{config.output_dir}: was trained by {processes}, now {trainer.world_size}; resume with "
-            f"trainer.devices={before // nodes}{' trainer.num_nodes=1' if nodes != trainer.num_nodes else ''}"
-        )
-    if isinstance(data, InMemoryData):
-        data.check_batch_size(trainer.world_size)
-    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
-        raise UserError(
-            f"trainer.strategy: {config.trainer.get('strategy')} cannot be resumed and loses results; expected "
-            "ddp, which starts each process with a command of its own."
-        )
-    if config.trainer.get("sync_batchnorm") and trainer.strategy.root_device.type == "cpu":
-        raise UserError(
-            "trainer.sync_batchnorm: expected false, since torch's SyncBatchNorm needs GPUs, got true."
-        )
-    if sweep and trainer.world_size > 1:
-        raise UserError(
-            f"trainer.devices, trainer.num_nodes: a sweep runs on one device at a time, got {trainer.world_size} "
-            "processes. Type one command for each combination instead, as in: for seed in 0 1 2; do python "
-            "train.py seed=$seed trainer.devices=2 trainer.strategy=ddp; done"
-        )
-
-
-def _purge(node: DictConfig, steps: int | None) -> dict[str, Any]:
-    """Makes TensorBoard forget what was logged after the checkpoint that a run goes on from."""
-    return {} if steps is None or not node._target_.endswith("TensorBoardLogger") else {"purge_step": steps}
-
-
-def try_optimizer(classifier: Classifier) -> None:
-    """Builds optimizer and schedule once for nothing, so that wrong values are told before anything is written."""
-    try:
-        classifier.configure_optimizers()
-    except (ValueError, TypeError) as error:
-        raise UserError(f"optimizer, scheduler: {error} (debug=true shows where)") from error

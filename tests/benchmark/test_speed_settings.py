@@ -27,7 +27,7 @@ def test_every_model_makes_a_step(
     switch = [] if setting == "bf16" else [f"{setting}=true"]
     config = compose(f"model={name}", *smaller(name), f"convert={convert}", *switch)
     torch.manual_seed(0)
-    model, _, _ = build_network(config)
+    model = build_network(config, (1, 16, 16), 10).model
     model.train()
     before = [parameter.clone() for parameter in model.parameters()]
     layout = torch.channels_last if setting == "channels_last" else torch.contiguous_format

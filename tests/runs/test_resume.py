@@ -441,7 +441,7 @@ def test_a_failure_before_or_after_the_training_is_noted(
     def fails(*_: object, **__: object) -> None:
         raise RuntimeError("as a test")
 
-    monkeypatch.setattr(f"ccnn.training.run.{'_description' if where == 'the end' else where}", fails)
+    monkeypatch.setattr(f"ccnn.training.run.{'_record' if where == 'the end' else where}", fails)
     with pytest.raises(RuntimeError, match="as a test"):
         run(*RANDOM, "trainer.max_epochs=1")
     assert status(tmp_path / "run")["state"] == "failed"

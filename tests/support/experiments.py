@@ -69,7 +69,7 @@ class KillIn(Callback):
         "the writing of a checkpoint": ("torch.save", 3),
         "the renaming of a checkpoint": ("ccnn.runs.checkpoints.replace", 3),
         "the test": ("ccnn.training.classifier.Classifier.test_step", 1),
-        "the writing of the result": ("ccnn.training.run.write_json", 1),
+        "the writing of the result": ("ccnn.training.run.RunRecord.write", 1),
         "the note that it is finished": ("ccnn.training.run.write_status", 1),
     }
     """Functions, and in which of their calls."""

@@ -1,6 +1,5 @@
 """The LightningModule: its metrics, its seeds, and what it does when training diverges."""
 
-from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +14,11 @@ from ccnn.training.schedulers import constant
 
 
 def classifier(model: nn.Module, seed: int = 0, lr: float = 0.1) -> Classifier:
-    return Classifier(model, partial(torch.optim.SGD, lr=lr), constant, 3, seed, {"lr": lr})
+    def configure(network: nn.Module) -> Any:
+        optimizer = torch.optim.SGD(network.parameters(), lr=lr)
+        return {"optimizer": optimizer, "lr_scheduler": constant(optimizer)}
+
+    return Classifier(model, configure, 3, seed, {"lr": lr})
 
 
 def loader() -> DataLoader:

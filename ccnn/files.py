@@ -1,4 +1,4 @@
-"""Files that are either complete or as they were before, whatever happens meanwhile; and how to name them."""
+"""Files that are either complete or unchanged, whatever happens while they are written."""
 
 import json
 import os
@@ -11,7 +11,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a JSON file.
 
     Raises:
-        ValueError: a number in it is none, or infinite.
+        ValueError: a number in it is NaN or infinite.
         OSError: it cannot be written.
     """
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
@@ -27,10 +27,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file beside its place, to the disk, and then moves it there.
+    """Writes a temporary file, and then replaces the file by it.
 
     Raises:
-        OSError: it cannot be written; nothing is left beside it.
+        OSError: it cannot be written; no temporary file is left.
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
@@ -45,7 +45,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def replace(temporary: Path, path: Path) -> None:
-    """Puts a file in another's place, in such a way that a power cut does not take that back."""
+    """Replaces a file by another so that a power cut does not undo it."""
     os.replace(temporary, path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -57,5 +57,5 @@ def replace(temporary: Path, path: Path) -> None:
 
 
 def shorter(folder: Path) -> Path:
-    """Returns the folder as one would type it from here."""
+    """The folder relative to the working directory, if it is below it."""
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

@@ -1,12 +1,14 @@
 """Fixtures that compose the real configuration, shrunk to seconds."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from signal import SIGINT
 from typing import Any
 
 import pytest
 import torch
-from experiments import SMALL, Compose, Run
+from experiments import RANDOM, SMALL, Compose, Run, signal_at
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -52,4 +54,46 @@ def run(compose: Compose, tmp_path: Path) -> Iterator[Run]:
         return run_experiment(config, tmp_path / folder, overrides)
 
     yield run_small
+    torch.use_deterministic_algorithms(False)  # the Trainer leaves it on
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs of four steps that was never interrupted, trained once; not to be changed."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    _train(folder, *signal_at(99))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _stopped_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from ccnn.runs.signals import Interrupted
+
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    with pytest.raises(Interrupted):
+        _train(folder, *signal_at(5, SIGINT))
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace(f"number: {int(SIGINT)}", "number: 0"))  # not once more
+    return folder
+
+
+@pytest.fixture
+def stopped(_stopped_once: Path, tmp_path: Path) -> Path:
+    """The same run, interrupted in its second epoch, in a folder of the test's own."""
+    return Path(shutil.copytree(_stopped_once, tmp_path / "stopped"))
+
+
+@pytest.fixture
+def finished(whole: Path, tmp_path: Path) -> Path:
+    """The run that was never interrupted, in a folder of the test's own."""
+    return Path(shutil.copytree(whole, tmp_path / "finished"))
+
+
+def _train(folder: Path, *overrides: str) -> None:
+    from ccnn.training.run import run as run_experiment
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = hydra_compose("config", overrides=[*SMALL, *RANDOM, *overrides])
+    run_experiment(config, folder, (*RANDOM, *overrides))
     torch.use_deterministic_algorithms(False)  # the Trainer leaves it on

@@ -1,1 +1,1 @@
-"""The folder of a run: what is in it, how a run ends, and how it goes on."""
+"""The folder of a run: its record, checkpoints, lock, and how it ends and resumes."""

@@ -1,4 +1,4 @@
-"""Checkpoints that are complete or not there, and reading them without running anything that is in them."""
+"""Checkpoints that are complete or absent, and read without running anything in them."""
 
 import os
 import shutil
@@ -19,16 +19,16 @@ LAST, BEFORE_LAST = "last.ckpt", "before_last.ckpt"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside the old one, to the disk, and then puts it in its place.
+    """Writes a checkpoint beside the old one, and then replaces that.
 
-    The last checkpoint but one is kept as `before_last.ckpt`, for a last one that a failing disk damages.
+    The checkpoint before the last is kept as `before_last.ckpt`, in case a failing disk damages the last.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Writes a checkpoint.
 
         Raises:
-            UserError: the disk is full or cannot be written; the checkpoint before it is left as it was.
+            UserError: the disk is full or cannot be written; the previous checkpoint is unchanged.
         """
         path = Path(path)
         temporary = path.with_name(path.name + ".tmp")
@@ -44,16 +44,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 link.unlink(missing_ok=True)
                 try:
                     os.link(path, link)
-                except OSError:  # a file system without links; for a moment there is no last one then
+                except OSError:  # a file system without links: for a moment there is no last checkpoint
                     link = path
                 os.replace(link, spare)
             replace(temporary, path)
-        except (OSError, RuntimeError) as error:  # torch.save tells of a full disk as a RuntimeError
+        except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
             temporary.unlink(missing_ok=True)
             raise UserError(f"{path}: the checkpoint cannot be written: {_first_line(error)}.") from error
 
     def load_checkpoint(self, path: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """Reads a checkpoint, as `read_checkpoint` does; its run's folder may have been moved since."""
+        """Reads a checkpoint whose run's folder may have been moved since."""
         path = Path(path).absolute()
         checkpoint = read_checkpoint(path)
         now = os.path.realpath(path.parents[1])
@@ -74,13 +74,13 @@ def relocated(tree: Any, before: str, now: str) -> Any:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint of a run; tensors and plain values alone, nothing in it is run.
+    """Reads a checkpoint of a run: tensors and plain values alone, nothing in it is run.
 
     Raises:
-        UserError: there is none, it is damaged, or holds anything else.
+        UserError: it is missing or damaged, or holds anything else.
     """
     try:
-        if zipfile.is_zipfile(path):  # of which torch checks no sums
+        if zipfile.is_zipfile(path):  # torch does not verify its checksums
             with zipfile.ZipFile(path) as archive:
                 if name := archive.testzip():
                     raise UserError(f"{path}: is damaged, the checksum of {name} in it is wrong.")
@@ -114,15 +114,15 @@ def _is_of_a_run(checkpoint: Any) -> bool:
 
 
 def latest_checkpoint(folder: Path) -> tuple[Path | None, str]:
-    """The checkpoint to go on from, and what there is to say about it.
+    """The checkpoint to resume from, and a message about damaged ones.
 
     Args:
         folder: of the run.
 
     Returns:
-        The last checkpoint, or the one before where that is damaged; None where there is no good one.
+        The last checkpoint, or the one before if that is damaged; None if there is no good one.
     """
-    said = ""
+    message = ""
     for name in (LAST, BEFORE_LAST):
         path = folder / "checkpoints" / name
         if not path.exists():
@@ -130,16 +130,16 @@ def latest_checkpoint(folder: Path) -> tuple[Path | None, str]:
         try:
             best = _best(read_checkpoint(path))
         except UserError as error:
-            said += f"{error} "
+            message += f"{error} "
             continue
         try:
             if best:  # with whose weights the run will be tested, unless a better epoch follows
                 read_checkpoint(path.with_name(best))
         except UserError as error:
-            said += f"{error} "
+            message += f"{error} "
             break
-        return path, f"{said}Going on from {name}." if said else ""
-    return None, f"{said}Beginning anew." if said else ""
+        return path, f"{message}Resuming from {name}." if message else ""
+    return None, f"{message}Starting from the beginning." if message else ""
 
 
 def _best(checkpoint: dict[str, Any]) -> str:
@@ -153,7 +153,7 @@ def _best(checkpoint: dict[str, Any]) -> str:
 
 
 def _folders(checkpoint: dict[str, Any]) -> set[str]:
-    """The run's folder as it was called when this was written.
+    """Names of the run's folder when the checkpoint was written.
 
     Lightning follows symlinks before it writes a path down, and forgets the best epoch if the paths differ.
     """
@@ -162,7 +162,7 @@ def _folders(checkpoint: dict[str, Any]) -> set[str]:
 
 
 def remove_damaged(checkpoint: Path) -> None:
-    """Removes the last checkpoint where the one before is the good one, which it must not replace."""
+    """Removes a damaged last checkpoint, so that it does not replace the good one before it."""
     last = checkpoint.with_name(LAST)
     if checkpoint.name == BEFORE_LAST and last.is_dir():
         shutil.rmtree(last)

@@ -1,4 +1,4 @@
-"""The curves of a run that goes on: what was logged after its checkpoint is dropped, it will be logged again."""
+"""metrics.csv of a resumed run: rows after its checkpoint are dropped, because they will be logged again."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from ccnn.files import write_text
 
 
 def flush(loggers: list[Logger]) -> None:
-    """Sees to it that all points are on the disk."""
+    """Writes all points to the disk."""
     for logger in loggers:
         logger.save()
         if isinstance(logger, TensorBoardLogger):
@@ -20,7 +20,7 @@ def flush(loggers: list[Logger]) -> None:
 def written(loggers: list[Logger]) -> str:
     """The text of metrics.csv so far, for a checkpoint to keep; empty if there is none.
 
-    The file itself is not safe: a CSVLogger writes it anew for every new column, and removes it when it starts.
+    The file itself is not safe: a CSVLogger rewrites it for every new column, and removes it when it starts.
     """
     for logger in loggers:
         if isinstance(logger, CSVLogger) and _path(logger).is_file():
@@ -30,7 +30,7 @@ def written(loggers: list[Logger]) -> str:
 
 
 def go_on(loggers: list[Logger], text: str) -> None:
-    """Puts the rows back that a checkpoint has kept."""
+    """Restores the rows that a checkpoint has kept."""
     for logger in loggers:
         if isinstance(logger, CSVLogger) and text:
             logger.experiment.metrics_keys = next(csv.reader(io.StringIO(text)))

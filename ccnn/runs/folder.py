@@ -1,4 +1,4 @@
-"""The files in a run's folder that say what was run and what came of it."""
+"""The files in a run's folder that say what was run, and where."""
 
 import json
 import platform
@@ -17,13 +17,15 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from ccnn.errors import UserError
 from ccnn.files import write_json, write_text
 from ccnn.runs.lock import LOCK
+from ccnn.runs.record import RUNNING
+from ccnn.runs.status import write_status
 
+# What a run writes, in the order in which it is removed: while status.json is there, it is known not to run.
 _WRITTEN = ("checkpoints", "conversions", "events.out.tfevents.*", "metrics.csv", "metrics.json", "hparams.yaml",
             "conversion.txt", "environment.json", "status.json")  # fmt: skip
-"""What a run writes, in the order in which it is removed: while the state is there, it is known not to go on."""
 
+# What Hydra and a run that was killed before it began leave, beside logs and temporary files.
 _BEGINNING = ("multirun.yaml", "config.yaml", "overrides.yaml", LOCK)
-"""What Hydra and a run that was killed before it began leave, beside logs and temporary files."""
 
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
 
@@ -34,14 +36,12 @@ def begin(folder: Path, config: DictConfig, overrides: Sequence[str], conversion
     Args:
         folder: the run's folder, made if it does not exist.
         config: the configuration; saved with all references resolved.
-        overrides: what was typed; what a run that goes on was first started with is kept.
+        overrides: what was typed; a resumed run keeps what it was first started with.
         conversion: the report of the conversion, None for a plain network.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    from ccnn.runs.status import RUNNING, write_status
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "config.yaml").exists():
@@ -107,10 +107,10 @@ def _as_saved(node: Any, key: str, where: str) -> Any:
 
 
 def refuse_other_files(folder: Path) -> None:
-    """Refuses a folder for a new run that is not as good as empty.
+    """Raises if a folder for a new run holds unrelated files.
 
     Raises:
-        UserError: it holds something that belongs to no run.
+        UserError: it does.
     """
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.is_dir() or not (path.suffix in (".log", ".tmp") or path.name in _BEGINNING):
@@ -121,7 +121,7 @@ def refuse_other_files(folder: Path) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Removes what an earlier attempt at a run left, all but Hydra's logs and what says which run it is."""
+    """Removes what an earlier attempt at a run left, except Hydra's logs and what says which run it is."""
     for name in _WRITTEN:
         for path in [*folder.glob(name), *folder.glob(f"{name}.tmp")]:
             if path.is_dir() and not path.is_symlink():
@@ -141,7 +141,7 @@ def discard(folder: Path) -> None:
 
 
 def other_environment(folder: Path) -> str:
-    """Says what of this machine and program differs from where a run began, as far as results depend on it."""
+    """Describes how this machine differs from the one where a run began, as far as results depend on it."""
     before, now = _decisive(_read(folder / "environment.json")), _decisive(environment(0))
     differing = [
         f"{name} is {now[name]} here, was {value}"
@@ -160,7 +160,7 @@ def _decisive(environment: dict[str, Any]) -> dict[str, Any]:
 
 
 def _environments(folder: Path, now: dict[str, Any]) -> dict[str, Any]:
-    """That of the run's beginning, followed by those it went on in."""
+    """The environment in which the run began, followed by those in which it was resumed."""
     before = _read(folder / "environment.json")
     return before | {"resumed": [*before.get("resumed", []), now]} if before else now
 
@@ -175,7 +175,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def environment(seed: int) -> dict[str, Any]:
     """Describes the machine and the program: versions, commit, device, threads, seed, date."""
-    import torch
+    import torch  # takes seconds, and the command line reads saved configurations without it
 
     cuda = torch.cuda.is_available()
     return {

@@ -1,4 +1,4 @@
-"""A lock on a run's folder, which ends with the process that holds it, however that ends."""
+"""A lock on a run's folder that ends with the process that holds it."""
 
 import fcntl
 import os
@@ -13,8 +13,9 @@ LOCK = ".lock"
 class Lock:
     """Keeps other processes out of a folder; within one process it excludes nobody.
 
-    It is POSIX's lock rather than flock, since processes that are forked do not inherit it: those that load data
-    outlive a killed run by some seconds. On a file system without locks there is none.
+    A POSIX lock, unlike flock (and the package filelock), is not inherited by forked processes: those that load
+    data outlive a killed run by some seconds, in which it could not be resumed. On a file system without locks
+    there is none.
     """
 
     def __init__(self) -> None:
@@ -36,7 +37,7 @@ class Lock:
         while self._file is None:
             try:
                 file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-            except OSError:  # whoever has to write there will say so
+            except OSError:  # reported when files are written there
                 return
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -51,7 +52,7 @@ class Lock:
                 os.close(file)
                 path.unlink(missing_ok=True)
                 return
-            if _is(path, file):  # else its holder has removed it meanwhile
+            if _is(path, file):  # else its holder has removed it in between
                 os.ftruncate(file, 0)
                 os.write(file, f"{os.getpid()} of {socket.gethostname()}".encode())
                 self._path, self._file = path, file

@@ -17,31 +17,31 @@ from ccnn.runs.checkpoints import LAST
 
 
 class Interrupted(BaseException):  # as KeyboardInterrupt, no Exception: it ends a sweep, too
-    """A signal asked a run to stop.
+    """A signal stopped a run.
 
     Args:
         signal_number: which one.
         saved: whether the state of the training was saved.
-        lost: what will have to be done again, as a sentence.
+        lost: what will have to be repeated, as a sentence.
     """
 
     message = "Interrupted."
 
     def __init__(self, signal_number: int, saved: bool, lost: str = "") -> None:
-        super().__init__(signal_number, saved, lost)  # these, so that it can be pickled, as a launcher does
+        super().__init__(signal_number, saved, lost)  # all arguments: launchers pickle it
         self.signal_number, self.saved, self.lost = signal_number, saved, lost
 
     def __str__(self) -> str:
         return self.message
 
 
-class Interruption(Checkpoint):  # one of those that Lightning calls last, when an epoch is complete
-    """Takes SIGINT, SIGTERM and SIGHUP during a run.
+class Interruption(Checkpoint):  # Lightning calls checkpoint callbacks last, when an epoch is complete
+    """Handles SIGINT, SIGTERM and SIGHUP during a run.
 
-    In training the run stops after the current batch and is saved. A validation that will be over in seconds is
-    finished first, and so is any of several processes, whose batches may differ in number; another one stops after
-    its current batch, and the epoch is done again, since Lightning cannot go on within a validation. At all other
-    times, or at a second signal, the run stops at once.
+    In training the run stops after the current batch and is saved. A validation that will take seconds is
+    finished first, as is any validation in several processes, whose numbers of batches may differ. A longer one
+    stops after its current batch, and the epoch is repeated, because Lightning cannot resume within a validation.
+    At all other times, or at a second signal, the run stops at once.
 
     Args:
         folder: of the run.
@@ -55,7 +55,7 @@ class Interruption(Checkpoint):  # one of those that Lightning calls last, when 
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Takes the signals for as long as this lasts, where it is the main thread."""
+        """Handles the signals within this context, in the main thread."""
         before = self._take()
         try:
             yield
@@ -64,17 +64,17 @@ class Interruption(Checkpoint):  # one of those that Lightning calls last, when 
                 signal.signal(number, handler)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Takes the signals again, which Lightning has taken meanwhile."""
+        """Handles the signals again, after Lightning has set its own handlers."""
         self._training, self._speaks = True, trainer.is_global_zero
         self._take()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """Stops here if asked to, but for two moments in which a checkpoint would lack something.
+        """Stops here if asked to, unless a checkpoint would lack something.
 
-        Those are before the end of an epoch, which its validation belongs to, and before all gradients of a step
-        are accumulated.
+        That is after the last batch, because the validation belongs to the epoch, and before all gradients of a
+        step are accumulated.
         """
         if trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
@@ -100,16 +100,16 @@ class Interruption(Checkpoint):  # one of those that Lightning calls last, when 
         if self._received and trainer.world_size == 1:
             batches, done = sum(trainer.num_val_batches), batch_idx + 1
             if (perf_counter() - self._since) / done * (batches - done) > _PATIENCE:
-                self._stop("The validation of this epoch was not finished, the epoch will be done again.")
+                self._stop("The validation of this epoch was not finished, the epoch will be repeated.")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves the epoch if asked to stop: the last checkpoint may be of one long before."""
+        """Saves the epoch if asked to stop: the last checkpoint may be many epochs old."""
         if self._asked(trainer):
             trainer.save_checkpoint(self._path)
             self._ended = True
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stops here if the epoch before has been saved for that."""
+        """Stops here if the previous epoch was saved for that."""
         if self._ended:
             self._stop()
 
@@ -124,13 +124,13 @@ class Interruption(Checkpoint):  # one of those that Lightning calls last, when 
         self._training = False
 
     def _asked(self, trainer: pl.Trainer, now: bool = True) -> bool:
-        """All processes stop at the same batch, so they have to ask each other; now and then is enough."""
+        """Whether to stop; all processes must stop at the same batch, so they ask each other now and then."""
         if trainer.world_size == 1:
             return bool(self._received)
         return now and bool(trainer.strategy.reduce_boolean_decision(bool(self._received), all=False))
 
     def _take(self) -> dict[signal.Signals, Any]:
-        """Takes the signals, where this is the main thread; returns who had them."""
+        """Sets the handlers, in the main thread alone, where Python allows it; returns the previous ones."""
         if threading.current_thread() is not threading.main_thread():
             return {}
         hangup = getattr(signal, "SIGHUP", None)  # the terminal was closed; nohup ignores it
@@ -141,7 +141,7 @@ class Interruption(Checkpoint):  # one of those that Lightning calls last, when 
         again, self._received = bool(self._received), number
         if again or not self._training:
             self._stop()
-        if self._speaks:  # past Python's buffers, which may be in use right now
+        if self._speaks:  # not by print: Python's buffers may be in use right now
             os.write(2, b"\nStopping after this batch; again to stop at once.\n")
 
     def _stop(self, lost: str = "") -> None:

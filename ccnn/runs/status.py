@@ -45,12 +45,12 @@ def read_status(folder: Path) -> Status:
 
 @contextmanager
 def heartbeat(folder: Path) -> Iterator[None]:
-    """Touches status.json for as long as this lasts, so that other machines see that the run is alive."""
+    """Touches status.json within this context, so that other machines see that the run is alive."""
     ended = threading.Event()
 
     def beat() -> None:
         while not ended.wait(_BEAT):
-            with suppress(OSError):  # the next time, perhaps
+            with suppress(OSError):  # it may work the next time
                 os.utime(folder / "status.json")
 
     thread = threading.Thread(target=beat, daemon=True)
@@ -80,7 +80,7 @@ def _alive(status: Status, folder: Path) -> bool:
 
 
 def _started(process: int) -> str | None:
-    """When a process started, in ticks since the machine did; None where the system does not tell."""
+    """When a process started, in ticks since the machine did; None if the system does not say."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):

@@ -183,7 +183,7 @@ def test_a_wrong_checkpoint_is_said_and_never_run(
     out = capsys.readouterr().out
     assert f"{stopped}/checkpoints/last.ckpt" in out
     assert said in out
-    assert "Going on from before_last.ckpt" in out
+    assert "Resuming from before_last.ckpt" in out
     assert not flag.exists()
 
 

@@ -57,7 +57,7 @@ def test_what_fails_is_told_at_the_end_and_run_again(nursery: Nursery, tmp_path:
     again = nursery.train(tmp_path, *arguments)
     assert again.code == 1
     assert again.out.count("is finished already") == 2
-    assert again.out.count("failed before, begins anew") == 2
+    assert again.out.count("failed before, starts from the beginning") == 2
     assert all(times(run) == known for run, known in before.items())
     assert all(status(run)["process"] != process for run, process in failed_at.items())
 
@@ -79,7 +79,7 @@ def test_a_killed_sweep_goes_on_where_it_was(nursery: Nursery, tmp_path: Path) -
     again = nursery.train(broken, *arguments)
     assert again.code == 0, again.err
     assert "is finished already" in again.out
-    assert "goes on from last.ckpt" in again.out
+    assert "resumes from last.ckpt" in again.out
     assert times(folders(broken)["0"]) == finished
     assert sorted(folders(broken)) == ["0", "1", "2"]
     for seed, run in folders(whole).items():

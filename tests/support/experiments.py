@@ -26,6 +26,9 @@ SMALL = (
     "data.batch_size=64",
 )
 
+RANDOM = ("convert=true", "sampling=random", "callbacks.pictures=null")
+"""What makes a run depend on every source of randomness."""
+
 
 class SignalAt(Callback):
     """Sends a signal to its own process while it trains on a batch, once."""

@@ -223,7 +223,8 @@ def test_a_reduction_is_joint_or_refused_or_said(name: str) -> None:
     network = converted(model)
     if network is None or name in str(ccnn.conversion_report(network)):
         return
-    maps: Any = F.relu(sampled(network.conv, images().unsqueeze(2))) + 1  # type: ignore[arg-type]
+    conv: Any = network.conv
+    maps = F.relu(sampled(conv, images().unsqueeze(2))) + 1
     rows = REDUCTIONS[name](maps.flatten(2, 3))  # all submaps as one map
     torch.testing.assert_close(network(images()), network.fc(torch.tanh(rows)), **CLOSE)  # type: ignore[operator]
 

@@ -42,7 +42,7 @@ class Start:
         config: what it is.
         checkpoint: to resume from; None for the beginning.
         metrics: of a finished run; None to train.
-        said: message to the user.
+        message: to the user.
         lock: on the folder, to be released when the run ends.
         known: whether the folder already was that of a run.
     """
@@ -51,7 +51,7 @@ class Start:
     config: DictConfig
     checkpoint: Path | None = None
     metrics: RunRecord | None = None
-    said: str = ""
+    message: str = ""
     lock: Lock = field(default_factory=Lock)
     known: bool = True
 
@@ -156,7 +156,7 @@ def _resume(config: DictConfig, folder: Path, again: bool, lock: Lock) -> Start:
             with suppress(OSError):  # of somebody else, or on a full disk: metrics.json says the same
                 write_status(folder, FINISHED)
         message = f"{shorter(folder)}: is finished already, test error {metrics.test_error:.2f} %."
-        return Start(folder, config, metrics=metrics, said=message, lock=lock)
+        return Start(folder, config, metrics=metrics, message=message, lock=lock)
     if status.state == RUNNING and first:
         raise UserError(
             f"{folder}: is running, as process {status.process} of {status.host}. If it is not, "
@@ -164,12 +164,12 @@ def _resume(config: DictConfig, folder: Path, again: bool, lock: Lock) -> Start:
         )
     if again and status.state not in (INTERRUPTED, FINISHED, ""):
         message = f"{shorter(folder)}: {status.state} before, starts from the beginning."
-        return Start(folder, config, said=message, lock=lock)
+        return Start(folder, config, message=message, lock=lock)
     checkpoint, message = latest_checkpoint(folder)
     if checkpoint is not None:
         message = message or f"{shorter(folder)}: resumes from {checkpoint.name}."
     message = damaged + (message or f"{shorter(folder)}: has no checkpoint yet, starts from the beginning.")
-    return Start(folder, config, checkpoint, said=message, lock=lock)
+    return Start(folder, config, checkpoint, message=message, lock=lock)
 
 
 def _saved(folder: Path) -> DictConfig:

@@ -73,8 +73,8 @@ def run(config: DictConfig, folder: Path, overrides: Sequence[str] = (), sweep: 
     OmegaConf.update(config, "output_dir", str(folder))
     start = find_start(config, folder, overrides, sweep)
     try:
-        if start.said:
-            plain_console().print(start.said)
+        if start.message:
+            plain_console().print(start.message)
         if start.metrics is not None:
             return start.metrics.to_dict()
         if start.config is not config:  # it comes from the folder of the run that is resumed

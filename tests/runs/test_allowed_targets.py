@@ -10,6 +10,7 @@ from evaluations import evaluation_of
 from experiments import Compose
 from omegaconf import OmegaConf
 
+from ccnn.config.targets import validate_targets
 from ccnn.errors import UserError
 from ccnn.runs.allowed_targets import check_targets, needs_trust
 from ccnn.runs.folder import MOVED, saved_config
@@ -38,6 +39,14 @@ def change(folder: Path, key: str, value: Any) -> None:
         node = node.setdefault(name, {})
     node[last] = value
     path.write_text(yaml.safe_dump(config))
+
+
+def remove(folder: Path, key: str) -> None:
+    """Removes a top-level key, which an older version did not write."""
+    path = folder / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    del config[key]
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
 
 
 def resume(folder: Path, compose: Compose, *overrides: str) -> Any:
@@ -170,10 +179,13 @@ def test_a_run_from_before_the_move_resumes_and_evaluates(folder: Path, compose:
     text = path.read_text()
     for after, before in new.items():
         text = text.replace(f"_target_: {after}\n", f"_target_: {before}\n")
-    path.write_text(text.replace("trust: false\n", ""))
+    path.write_text(text)
+    for younger in ("trust", "loss"):
+        remove(folder, younger)
     assert "ccnn.progress.Progress" in path.read_text()
     assert "ccnn.schedulers.multistep" in path.read_text()
     config = resume(folder, compose).config
     assert config.callbacks.throughput._target_ == "ccnn.training.callbacks.Throughput"
+    validate_targets(config)
     assert not needs_trust(OmegaConf.to_container(saved_config("resume", folder)))
     evaluation_of(f"run={folder}")

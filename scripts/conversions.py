@@ -2,9 +2,9 @@
 
     python scripts/conversions.py outputs/sweeps/study_* evaluation.limit=2000 --output docs/results
 
-Each finished CNN in and below the folders is evaluated once, into the folder `conversions` of its run; longer
-trainings at a CCNN's compute are left out. Words with = are those of scripts/evaluate.py; without any, all methods
-are scored with both borders, on all test images.
+Each finished CNN in and below the folders is evaluated once, into the folder `conversions` of its run; CNNs that
+were trained for longer, at a CCNN's compute, are left out. Words with = are those of scripts/evaluate.py; by
+default all methods are scored with both borders, on all test images.
 """
 
 import sys
@@ -20,10 +20,9 @@ from ccnn.cli.errors import run_command
 from ccnn.cli.evaluate import evaluation_config
 from ccnn.config import CONF, validate
 from ccnn.errors import UserError
-from ccnn.files import write_text
+from ccnn.evaluation.record import RESULT
 from ccnn.report import conversions
-from ccnn.report.compute import set_beside
-from ccnn.report.folders import gather
+from ccnn.report.records import read_runs
 
 DEFAULTS = ("evaluation.samplings=[naive,lattice,three_quarters,complete]", "evaluation.borders=[zeros,replicate]")
 
@@ -32,7 +31,7 @@ def main() -> None:
     """Reads the command line; evaluates, prints the table and writes its files."""
     parser = Parser(__doc__)
     parser.add_argument(
-        "words", nargs="+", metavar="folder|key=value", help="holds runs; or a word of evaluate.py"
+        "words", nargs="+", metavar="folder|key=value", help="contains runs; or a word of evaluate.py"
     )
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="write conversions.md and .csv there")
     arguments = parser.parse_args()
@@ -42,40 +41,33 @@ def main() -> None:
 
 
 def run(folders: Sequence[Path], words: Sequence[str], output: Path | None) -> None:
-    """Evaluates what is not evaluated yet and makes the table of all.
+    """Evaluates what is not evaluated yet, and tabulates all.
 
     Raises:
-        UserError: a folder does not exist or holds no CNN that is trained, a word is wrong, or nothing can be
-            written.
+        UserError: a folder does not exist or contains no trained CNN, a word is wrong, or nothing can be written.
     """
-    runs, problems = gather(folders)
+    runs, problems = read_runs(folders)
     print(*problems, sep="\n", end="\n" if problems else "", file=sys.stderr)
-    trained = [run for run in set_beside(runs) if run.finished and run.sampling is None and not run.longer]
-    if not trained:
+    trained = conversions.trained_cnns(runs)
+    if trained.runs.empty:
         raise UserError(
-            f"{', '.join(map(str, folders))}: holds no CNN that is trained (convert=false); nothing to convert."
+            f"{', '.join(map(str, folders))}: contains no trained CNN (convert=false); nothing to convert."
         )
-    words = [*DEFAULTS, *words]  # of one key's the last one counts
-    for each in trained:
-        place = each.folder / conversions.FOLDER
-        if not (place / "evaluation.json").exists():
+    words = [*DEFAULTS, *words]  # the last word for a key counts
+    for folder in trained.runs["folder"]:
+        place = folder / conversions.FOLDER
+        if not (place / RESULT).exists():
             with initialize_config_dir(str(CONF), version_base="1.3"):
-                config = compose("evaluate", overrides=[f"run='{each.folder}'", *words])
-            config, folder, _ = evaluation_config(config, words)
+                config = compose("evaluate", overrides=[f"run='{folder}'", *words])
+            config, trained_run, _ = evaluation_config(config, words)
             validate(config)
-            from ccnn.evaluation import evaluate  # takes seconds to import, so only for a valid configuration
+            from ccnn.evaluation.run import evaluate  # takes seconds to import, so only for a valid configuration
 
-            evaluate(config, place, words, folder)
-    lines, notes = conversions.summaries(trained)
-    text = conversions.markdown(lines, notes)
-    print(text, end="")
+            evaluate(config, place, words, trained_run)
+    report = conversions.report(trained)
+    report.print("markdown")
     if output:
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-            write_text(output / "conversions.md", text)
-            write_text(output / "conversions.csv", conversions.table(lines))
-        except OSError as error:
-            raise UserError(f"--output: {error.filename} cannot be written: {error.strerror}.") from error
+        report.write(output, "conversions", ("md", "csv"))
 
 
 if __name__ == "__main__":

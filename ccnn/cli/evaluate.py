@@ -39,9 +39,10 @@ def evaluate_network(config: DictConfig) -> None:
     if launch.mode is RunMode.MULTIRUN and (folder / "evaluation.json").exists():
         print(f"{folder}: already finished.")
         return
-    from ccnn.evaluation import evaluate  # imports torch, so only for a valid configuration
+    from ccnn.evaluation.run import evaluate  # imports torch, so only for a valid configuration
+    from ccnn.report.evaluation import present
 
-    evaluate(config, folder, overrides, run, checkpoint)
+    present(evaluate(config, folder, overrides, run, checkpoint), folder)
 
 
 def evaluation_config(config: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, Path | None, Path | None]:

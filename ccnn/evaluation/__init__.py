@@ -1,5 +1,1 @@
-"""Networks with given weights, scored plain and converted in one pass over a test set (the paper's Table 2)."""
-
-from ccnn.evaluation.run import evaluate
-
-__all__ = ["evaluate"]
+"""Scores networks with given weights, plain and converted, in one pass over a test set (the paper's Table 2)."""

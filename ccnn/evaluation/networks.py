@@ -1,13 +1,13 @@
 """One network's plain form and its converted ones, all on the same weights."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
 
 import ccnn
 from ccnn.errors import UserError
-from ccnn.multisampling.conversion.meta import InputSize
 from ccnn.multisampling.samplers import Sampling
 
 
@@ -20,14 +20,14 @@ class Network:
         sampling: how it was converted; None for the plain network.
         as_trained: whether its weights were trained in this form.
         multiply_adds: for one image.
-        submaps: that are merged for one image.
+        submaps: merged for one image.
     """
 
     model: nn.Module
-    sampling: Sampling | None
-    as_trained: bool
-    multiply_adds: int
-    submaps: int
+    sampling: Sampling | None = None
+    as_trained: bool = False
+    multiply_adds: int = 1
+    submaps: int = 1
 
     @property
     def name(self) -> str:
@@ -36,41 +36,52 @@ class Network:
 
 
 def networks(
-    plain: nn.Module, samplings: list[Sampling], trained: Sampling | None, input_size: InputSize, of_a_run: bool
+    plain: nn.Module,
+    samplings: Sequence[Sampling],
+    trained: Sampling | None,
+    size: tuple[int, int, int],
+    run: bool,
 ) -> list[Network]:
-    """The plain network, and a converted copy for each sampling that holds the same parameters and buffers.
+    """The plain network, then a converted copy for each sampling, on the same parameters and buffers.
 
     Args:
         plain: on its device; put into evaluation mode.
         samplings: in the order of the result.
-        trained: how the weights were trained, None: plain.
-        input_size: (3, H, W) of the images.
-        of_a_run: whether it is known how the weights were trained.
+        trained: how the weights were trained; None: plain.
+        size: (C, H, W) of the images.
+        run: whether the weights come from a run, so that `trained` is known.
 
     Raises:
         UserError: the network cannot be converted.
     """
     plain.eval().requires_grad_(False)
-    found = [Network(plain, None, of_a_run and trained is None, ccnn.multiply_adds(plain, input_size), 1)]
+    result = [Network(plain, None, run and trained is None, ccnn.multiply_adds(plain, size))]
     for sampling in samplings:
         model = shared_copy(plain)
         try:
-            ccnn.convert(model, input_size, sampling)
+            ccnn.convert(model, size, sampling)
         except ccnn.ConversionError as error:
             reason = str(error).removeprefix("convert: ")
             raise UserError(f"evaluation: the network cannot be converted with {sampling}: {reason}") from error
         submaps = ccnn.conversion_report(model).submaps
-        cost = ccnn.multiply_adds(model, input_size)
-        found.append(Network(model, sampling, of_a_run and sampling == trained, cost, submaps))
-    return found
+        result.append(
+            Network(model, sampling, run and sampling == trained, ccnn.multiply_adds(model, size), submaps)
+        )
+    return result
 
 
 def shared_copy(model: nn.Module) -> nn.Module:
-    """A copy with modules of its own, on the same parameters and buffers: it takes no memory to speak of."""
+    """Copies the modules but not the parameters and buffers, so that ten networks take the memory of one."""
     tensors = (*model.parameters(), *model.buffers())
     return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
 
 
 def in_evaluation(sampling: Sampling) -> Sampling:
-    """What a method is once training is over, written as if it had been chosen."""
+    """The sampling once training is over, written as if it had been chosen.
+
+    Example:
+        >>> str(in_evaluation(Sampling("random", evaluation="naive")))
+        'naive'
+
+    """
     return replace(sampling.in_evaluation(), evaluation=Sampling.evaluation)

@@ -1,9 +1,9 @@
-"""evaluate(): from a configuration to the errors of a network, plain and converted, in a folder's files."""
+"""Scores the network of a configuration, plain and converted, in one pass over its test set."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -15,12 +15,13 @@ from ccnn.config.targets import validate_targets
 from ccnn.data import FolderData, InMemoryData
 from ccnn.data.loaders import ordered_loader
 from ccnn.errors import UserError
-from ccnn.evaluation.networks import networks
+from ccnn.evaluation.intervals import paired_gain, wilson
+from ccnn.evaluation.networks import Network, networks
 from ccnn.evaluation.preprocessing import Preprocessing, preprocessing_of
-from ccnn.evaluation.scoring import score
+from ccnn.evaluation.record import RESULT, EvaluationRecord, NetworkScore
+from ccnn.evaluation.scoring import Score, score
 from ccnn.evaluation.weights import of_run, pretrained, trained_sampling
 from ccnn.multisampling.samplers import Sampling
-from ccnn.report.evaluation import RESULT, describe, rows, show, write
 from ccnn.runs.folder import discard, environment
 from ccnn.training.build import build, check_network, model_name
 from ccnn.training.console import watch
@@ -32,43 +33,42 @@ def evaluate(
     overrides: Sequence[str] = (),
     run: Path | None = None,
     checkpoint: Path | None = None,
-) -> dict[str, Any]:
+) -> EvaluationRecord:
     """Scores a network with given weights, plain and converted with each sampling method, without any training.
 
-    Every batch is loaded once and shown to all of them. They share their weights, so that many take the memory
-    of one. Nothing is written before all of them are known to work.
+    Each batch is loaded once and shown to all networks. They share their weights, so ten take the memory of one.
+    Nothing is written before all of them are known to work.
 
     Args:
-        config: composed from conf/; what is evaluated is in its groups data, model, sampling and evaluation.
-        folder: for evaluation.json, evaluation.csv and evaluation.md.
+        config: composed from conf/; the groups data, model, sampling and evaluation matter.
+        folder: where evaluation.json is written.
         overrides: what was typed, for the record.
-        run: a run of train.py, whose weights are taken, with its configuration as `config`. The form that they
-            were trained in is evaluated too.
+        run: a run of train.py whose weights are scored, with its configuration as `config`; the form that they
+            were trained in is scored too.
         checkpoint: which of the run's weights; None: those of its best epoch, else of its last.
 
-    Returns:
-        What evaluation.json holds.
-
     Raises:
-        UserError: the configuration, the data, the weights or the run are wrong or do not fit each other, or the
-            folder holds an evaluation already.
+        UserError: configuration, data, weights or run are wrong or do not fit each other, or the folder already
+            contains an evaluation.
     """
     validate(config)
     config = config.copy()
     OmegaConf.resolve(config)
     validate_targets(OmegaConf.masked_copy(config, ["data", "model", "sampling"]))
     if (folder / RESULT).exists():
-        raise UserError(f"{folder}: holds an evaluation already, which is left as it is; choose another output=….")
+        raise UserError(f"{folder}: already contains an evaluation; nothing was changed. Choose another output=….")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return _evaluate(config, folder, overrides, run, checkpoint)
+        record = _evaluate(config, overrides, run, checkpoint)
+        record.write(folder)
     finally:
         discard(folder)
+    return record
 
 
 def _evaluate(
-    config: DictConfig, folder: Path, overrides: Sequence[str], run: Path | None, checkpoint: Path | None
-) -> dict[str, Any]:
+    config: DictConfig, overrides: Sequence[str], run: Path | None, checkpoint: Path | None
+) -> EvaluationRecord:
     device = _device(config.evaluation.device)
     samplings = _samplings(config)
     trained = trained_sampling(run) if run else None
@@ -78,43 +78,73 @@ def _evaluate(
 
     data = _data(config)
     preprocessing = _preprocessing(config, data, run)
-    input_size = (config.data.channels, preprocessing.size, preprocessing.size)
-    check_network(plain, input_size, config)
+    size = (config.data.channels, preprocessing.size, preprocessing.size)
+    check_network(plain, size, config)
     parameters = ccnn.parameters(plain)
-    scored = networks(plain.to(device), samplings, trained, input_size, of_a_run=run is not None)
+    scored = networks(plain.to(device), samplings, trained, size, run is not None)
     images = _spread(len(data.test_set.labels), config.evaluation.limit)
-
-    result: dict[str, Any] = {
-        "model": model_name(config),
-        "library": str(config.model._target_).rpartition(".")[2],
-        "weights": weights,
-        "published_weights": preprocessing.weights,
-        "run": str(run) if run else None,
-        "protocol": str(config.protocol) if run else None,
-        "data": str(config.data.get("name", config.data._target_)),
-        "classes": config.data.num_classes,
-        "preprocessing": preprocessing.text,
-        "input_size": list(input_size),
-        "images": len(images),
-        "test_images": len(data.test_set.labels),
-        "batch_size": config.data.eval_batch_size,
-        "parameters": parameters,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
-        "precision": config.evaluation.precision,
-    }
-    describe(result, [network.name for network in scored])
+    record = EvaluationRecord(
+        model=model_name(config),
+        library=str(config.model._target_).rpartition(".")[2],
+        weights=weights,
+        published_weights=preprocessing.weights,
+        run=str(run) if run else None,
+        protocol=str(config.protocol) if run else None,
+        data=str(config.data.get("name", config.data._target_)),
+        classes=config.data.num_classes,
+        preprocessing=preprocessing.text,
+        input_size=list(size),
+        images=len(images),
+        test_images=len(data.test_set.labels),
+        batch_size=config.data.eval_batch_size,
+        parameters=parameters,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        threads=torch.get_num_threads(),
+        precision=config.evaluation.precision,
+        networks=[],
+        overrides=list(overrides),
+        config=cast(dict[str, Any], OmegaConf.to_container(config)),
+        environment=environment(config.seed),
+    )
+    print(f"{record.title} · {record.shown} · {record.device} · {record.precision}")
+    print(f"Networks, on the same weights: {', '.join(network.name for network in scored)}")
+    print(f"Preprocessing: {record.preprocessing}", flush=True)
     half = config.evaluation.precision == "bf16-mixed"
     with watch(len(images)) as on_batch:
         scores = score(scored, _batches(data, images, config, device), device, half, on_batch)
-    result["networks"] = rows(scored, scores, result)
-    result |= {
-        "overrides": list(overrides),
-        "config": OmegaConf.to_container(config),
-        "environment": environment(config.seed),
-    }
-    write(folder, result)
-    show(folder, result)
+    return replace(record, networks=_scores(scored, scores, record.classes))
+
+
+def _scores(networks: Sequence[Network], scores: Sequence[Score], classes: int) -> list[NetworkScore]:
+    """Turns the verdict on each image into errors, intervals and gains over the plain network, the first one."""
+    result = []
+    plain_wrong = torch.cat(scores[0].wrong)
+    for network, seen in zip(networks, scores, strict=True):
+        wrong, count = torch.cat(seen.wrong), len(plain_wrong)
+        top1, top5 = int(wrong.sum()), int(torch.cat(seen.wrong5).sum())
+        fixed, broken = int((plain_wrong & ~wrong).sum()), int((~plain_wrong & wrong).sum())
+        gain, interval = paired_gain(fixed, broken, count)
+        plain, with_top5 = network.sampling is None, classes > 5
+        result.append(
+            NetworkScore(
+                network=network.name,
+                sampling=None if plain else str(network.sampling),
+                as_trained=network.as_trained,
+                top1_error=100 * top1 / count,
+                top1_interval=wilson(top1, count),
+                top5_error=100 * top5 / count if with_top5 else None,
+                top5_interval=wilson(top5, count) if with_top5 else None,
+                top1_gain=None if plain else gain,
+                top1_gain_interval=None if plain else interval,
+                fixed=None if plain else fixed,
+                broken=None if plain else broken,
+                ms_per_image=seen.ms_per_image,
+                peak_memory_mib=seen.peak,
+                multiply_adds=network.multiply_adds,
+                multiply_adds_ratio=network.multiply_adds / networks[0].multiply_adds,
+                submaps=network.submaps,
+            )
+        )
     return result
 
 
@@ -125,9 +155,8 @@ def _device(name: str) -> torch.device:
 
 
 def _samplings(config: DictConfig) -> list[Sampling]:
-    """Each method with each border, with all other keys of `sampling` as they are; none twice."""
-    keys = OmegaConf.to_container(config.sampling)
-    assert isinstance(keys, dict)
+    """Each method with each border, none twice; all other keys of `sampling` apply to every method."""
+    keys = cast(dict[str, Any], OmegaConf.to_container(config.sampling))
     shared = {key: keys[key] for key in ("skip_first", "only", "skip", "border") if key in keys}
     own = {key: keys[key] for key in ("samplers", "sequence") if key in keys}
     found: list[Sampling] = []
@@ -149,7 +178,7 @@ def _data(config: DictConfig) -> InMemoryData:
 
 
 def _preprocessing(config: DictConfig, data: InMemoryData, run: Path | None) -> Preprocessing:
-    """What is done to the images; where the weights say what they want, it is put into the data module."""
+    """How the images are prepared; the data module takes over what published weights want."""
     size = config.data.image_size
     if not isinstance(data, FolderData):
         mean, std = (" ".join(f"{value:g}" for value in config.data[key]) for key in ("mean", "std"))
@@ -166,7 +195,7 @@ def _never(image: object) -> Tensor:
 
 
 def _spread(count: int, limit: int | None) -> Tensor:
-    """Indices of the images: all, or `limit` evenly spaced ones, so that every class has its share."""
+    """Indices of all images, or of `limit` evenly spaced ones: a sorted set shows all its classes."""
     most = min(count, limit or count)
     return torch.arange(most) * count // most
 

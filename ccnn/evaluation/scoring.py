@@ -14,13 +14,13 @@ from ccnn.evaluation.networks import Network
 
 @dataclass
 class Score:
-    """What one network made of the images.
+    """How one network classified the images.
 
     Attributes:
-        wrong: whether the highest score is another class's, one bool tensor for each batch.
-        wrong5: whether the five highest are, likewise.
+        wrong: per batch a bool tensor: the highest score belongs to another class.
+        wrong5: likewise for all of the five highest.
         times: (images, seconds) of each batch.
-        peak: most memory taken, in MiB, weights and input included; None where it is not measured.
+        peak: most GPU memory taken, in MiB, weights and input included; None on a CPU.
     """
 
     wrong: list[Tensor] = field(default_factory=list)
@@ -30,7 +30,7 @@ class Score:
 
     @property
     def ms_per_image(self) -> float:
-        """The median over the batches of full size."""
+        """Median over the full-size batches."""
         full = max(images for images, _ in self.times)
         return median(1000 * seconds / images for images, seconds in self.times if images == full)
 
@@ -43,37 +43,32 @@ def score(
     half: bool,
     on_batch: Callable[[int], None],
 ) -> list[Score]:
-    """Scores networks.
+    """Scores networks side by side.
 
-    They take turns in being the first to see a batch, so that whatever slows the machine down for a while slows
-    all of them. Each sees the first batch once more, before, to warm up. The device is idle whenever the clock is
-    read; loading is not timed.
+    They take turns in seeing a batch first, so that a slow spell of the machine slows all of them. Each sees the
+    first batch once more, to warm up. The device is idle whenever the clock is read; loading is not timed.
 
     Args:
         networks: on `device`, in evaluation mode.
         batches: float32 images (N, C, H, W) and labels (N,), on `device`.
-        device: where.
-        half: bfloat16 where it is safe.
-        on_batch: called with the number of images that are done.
-
-    Returns:
-        For each network its score.
+        device: where the networks are.
+        half: autocast to bfloat16.
+        on_batch: called with the number of images of each batch that is done.
 
     Raises:
-        UserError: a network yields something else than numbers, or there is not enough memory.
+        UserError: a network returns NaN or infinity, or there is not enough memory.
     """
     scores = [Score() for _ in networks]
     for number, (images, labels) in enumerate(batches):
         turn = number % len(networks)
-        order = [*range(turn, len(networks)), *range(turn)]
-        for i in order:
+        for i in (*range(turn, len(networks)), *range(turn)):
             if number == 0:
                 _timed(networks[i], images, device, half, Score())
             outputs = _timed(networks[i], images, device, half, scores[i])
             if not outputs.isfinite().all():
                 raise UserError(
-                    f"evaluation: {networks[i].name} yields infinite scores or none; its weights are broken, or "
-                    "evaluation.precision=32-true is needed."
+                    f"evaluation: {networks[i].name} returned NaN or infinite scores; its weights are broken, or "
+                    "it needs evaluation.precision=32-true."
                 )
             ranks = rank(outputs, labels)
             scores[i].wrong.append((ranks >= 1).cpu())
@@ -83,7 +78,7 @@ def score(
 
 
 def rank(scores: Tensor, labels: Tensor) -> Tensor:
-    """How many classes come before the right one; of equal scores the first class comes first.
+    """How many classes are ranked above the right one; ties go to the lower class index.
 
     Args:
         scores: shape (N, classes).
@@ -91,6 +86,11 @@ def rank(scores: Tensor, labels: Tensor) -> Tensor:
 
     Returns:
         int64, shape (N,).
+
+    Example:
+        >>> rank(torch.tensor([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0]]), torch.tensor([2, 1]))
+        tensor([1, 1])
+
     """
     own, right = scores.gather(1, labels[:, None]), labels[:, None]
     classes = torch.arange(scores.shape[1], device=scores.device)

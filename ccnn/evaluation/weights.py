@@ -1,4 +1,4 @@
-"""The network of a configuration with weights that are worth scoring: published ones, a file's, or a run's."""
+"""Builds the network of a configuration with published weights, a file's, or a run's."""
 
 from pathlib import Path
 
@@ -7,7 +7,6 @@ from torch import nn
 
 from ccnn.errors import UserError
 from ccnn.evaluation.networks import in_evaluation
-from ccnn.multisampling.conversion.meta import gist
 from ccnn.multisampling.samplers import Sampling
 from ccnn.runs.checkpoints import read_checkpoint
 from ccnn.training.build import build, model_name
@@ -24,8 +23,7 @@ def pretrained(config: DictConfig) -> nn.Module:
     if config.model.get("weights") is None:
         raise UserError(
             f"model.weights: {model_name(config)} would be scored with random weights. Name some: "
-            "model=torchvision model.name=resnet50 model.weights=DEFAULT, a file with a state_dict, or "
-            "run=outputs/runs/… for a network that train.py trained."
+            "model=torchvision model.name=resnet50 model.weights=DEFAULT, a file, or run=outputs/runs/…"
         )
     if config.model.get("strict") is False:
         raise UserError("model.strict: false leaves layers random whose weights do not fit; expected true.")
@@ -62,7 +60,8 @@ def of_run(config: DictConfig, run: Path, checkpoint: Path | None = None) -> tup
         model.load_state_dict(own)
     except RuntimeError as error:
         raise UserError(
-            f"run: {path} does not fit the network of {run / 'config.yaml'}, {model_name(config)}: {gist(error)}"
+            f"run: {path} does not fit the network of {run / 'config.yaml'}, {model_name(config)}: "
+            f"{' '.join(str(error).split())[:500]}"
         ) from error
     return model, path.name
 

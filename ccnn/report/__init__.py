@@ -1,1 +1,1 @@
-"""The report: finished runs, gathered into the paper's tables and plots."""
+"""Reports on runs, evaluations and measurements: tables beside the paper's numbers, and plots."""

@@ -1,169 +1,195 @@
-"""The numbers of each cell: error, gain over the CNN, distance to the published value, cost."""
+"""The numbers of each cell: error over seeds, gain over the CNN, distance to the paper, cost."""
 
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from statistics import fmean
+from collections.abc import Sequence
+from typing import Any
 
-from ccnn.report.compute import nearest
-from ccnn.report.group import Block, Row
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from ccnn.report.group import CELL, Block, Grid, same_compute
 from ccnn.report.paper import BASELINES, SAMPLING, SPREADS, published
-from ccnn.report.recipe import Difference, differences, part_tested
-from ccnn.report.runs import Mapped, Network, Run
-from ccnn.report.statistics import Gain, Summary, gain, summarise
+from ccnn.report.recipe import differences, part_tested
+from ccnn.report.records import CONFIG
+
+STATES = ("finished", "failed", "running", "interrupted", "unfinished")
+ERROR = "test/error"
+_MEANS = ["multiply_adds", "multiply_adds_ratio", "compute", "training_seconds", "parameters"]
 
 
-@dataclass(frozen=True)
-class Result:
-    """One line of a table. Errors in percent, differences and gains in percentage points; None: unknown.
+def summarise(values: Any, name: str) -> pd.DataFrame:
+    """Mean, spread and confidence of each group of a grouped column.
 
     Args:
-        block, row, network: which cell.
-        runs: one for each seed.
-        states: how many of them finished, failed, ….
-        error: over the seeds that finished.
-        gain: of the CCNN, or of a CNN trained for longer, over the CNN that it is compared with.
-        equal, equal_gain: the CNN that cost what the CCNN's training did, None being that of equal epochs, and
-            the gain over it; `equal_gain` is None if there is none.
-        published, spread: the paper's error and its ±, if it has this cell.
-        difference: our mean error minus the published one.
-        published_gain: the paper's CNN error minus its CCNN error.
-        unlike: what was done in another way than by the paper, as (what, here, paper's).
-        part_tested: `trainer.limit_test_batches` where only that keeps the published error from standing here.
-        multiply_adds: for one image.
-        training_compute: multiply-adds of the forward passes of the whole training.
-        multiply_adds_ratio, compute_ratio, time_ratio: the CCNN's over the CNN's.
-        seconds: mean training time.
-        machines: whether the times that `time_ratio` compares were taken on machines of one kind.
+        values: a `SeriesGroupBy`.
+        name: of the column with the mean. With `_std`, `_n`, `_low` and `_high` behind it are the sample standard
+            deviation (NaN for one value), the number of values, and Student's 95 % interval of the mean, NaN for
+            fewer than 3 values: too few to tell.
+
+    Example:
+        >>> frame = pd.DataFrame({"network": ["CNN"] * 3, "error": [1.0, 2.0, 3.0]})
+        >>> summarise(frame.groupby("network")["error"], "error").round(2).loc["CNN"].to_dict()
+        {'error': 2.0, 'error_std': 1.0, 'error_n': 3.0, 'error_low': -0.48, 'error_high': 4.48}
+
     """
-
-    block: Block
-    row: Row
-    network: Network
-    runs: tuple[Run, ...]
-    states: Counter[str]
-    error: Summary | None
-    gain: Gain | None
-    equal: int | None
-    equal_gain: Gain | None
-    published: float | None
-    spread: float | None
-    difference: float | None
-    published_gain: float | None
-    unlike: tuple[Difference, ...]
-    part_tested: object
-    multiply_adds: float | None
-    multiply_adds_ratio: float | None
-    training_compute: float | None
-    compute_ratio: float | None
-    seconds: float | None
-    time_ratio: float | None
-    machines: bool
+    table = values.agg(["mean", "std", "count"])
+    half = stdtrit((table["count"] - 1).clip(lower=1), 0.975) * table["std"] / np.sqrt(table["count"])
+    half = half.where(table["count"] >= 3)
+    table = table.assign(low=table["mean"] - half, high=table["mean"] + half)
+    return table.set_axis([name, *(f"{name}_{part}" for part in ("std", "n", "low", "high"))], axis=1)
 
 
-def results(block: Block) -> Iterator[Result]:
-    """The lines of a block, in order."""
-    for row in block.rows:
-        for network, runs in row.cells.items():
-            yield _result(block, row, network, runs)
+def numbers(grid: Grid) -> pd.DataFrame:
+    """One row for each cell. Errors in percent, gains and differences in percentage points; NaN: unknown.
+
+    Columns besides those of `Grid.cells`: `test_error` and `gain`, over the CNN, as `summarise` has them; `equal`,
+    the CNN whose training cost what this CCNN's did, and `equal_compute_gain` over it; `published`,
+    `published_std`, `difference`, `published_gain` and `unlike` (how the training differs from the paper's);
+    `multiply_adds` per image, `training_compute` and `training_seconds`, each also as a ratio to the CNN's;
+    `seeds`, the states, and `machines`, how many kinds of machine the two times were measured on.
+    """
+    runs = grid.runs.assign(compute=grid.runs["compute"])
+    for name in (ERROR, *_MEANS):
+        runs[name] = pd.to_numeric(runs[name]) if name in runs else np.nan
+    done = runs[runs[ERROR].notna()]
+    by = done.groupby(CELL)
+    cells = grid.cells.set_index(CELL).assign(cnn="CNN")
+    states = pd.crosstab([runs[name] for name in CELL], runs["state"]).reindex(columns=list(STATES))
+    cells = cells.join([summarise(by[ERROR], "test_error"), by[_MEANS].mean(), states])
+    cells = cells.fillna(dict.fromkeys(STATES, 0)).rename(columns={"compute": "training_compute"})
+    cells["seeds"] = by["seed"].agg(lambda seeds: " ".join(map(str, seeds)))
+    cells["equal"] = [_equal(cells, key, cell) for key, cell in cells.iterrows()]
+    cells = cells.join([_gain(done, cells, "cnn", "gain"), _gain(done, cells, "equal", "equal_compute_gain")])
+
+    own = cells.index.get_level_values("network") == "CNN"  # which is compared with nothing
+    for ratio, column in (("training_compute", "training_compute"), ("training_time", "training_seconds")):
+        cells[f"{ratio}_ratio"] = (cells[column] / _of(cells, column, "cnn")).mask(own)
+    to_cnn = (cells["multiply_adds"] / _of(cells, "multiply_adds", "cnn")).fillna(cells["multiply_adds_ratio"])
+    cells["multiply_adds_ratio"] = to_cnn.mask(
+        own
+    )  # without a CNN, the run itself knows what its network costs plain
+    cells["machines"] = _machines(done, cells)
+    paper = [_paper(grid.blocks[key[0]], cell, _settings(grid.runs, key)) for key, cell in cells.iterrows()]
+    floats = dict.fromkeys(("published", "published_std", "published_gain"), float)
+    cells = cells.join(pd.DataFrame(paper, index=cells.index).astype(floats))
+    cells["difference"] = cells["test_error"] - cells["published"]
+    return cells.reset_index()
 
 
-def _result(block: Block, row: Row, network: Network, runs: tuple[Run, ...]) -> Result:
-    finished = _finished(runs)
-    error = summarise([run.error for run in finished.values()]) if finished else None
-    cnns = {name: _finished(runs) for name, runs in _compared_with(block, row).items()}
-    compared = cnns.get(None, {}) if network is not None else {}
-    compute = _compute(finished)
-    equal, equal_gain = None, None
-    if isinstance(network, str) and finished and len(cnns) > 1:
-        same = {_compute(mine): name for name, mine in cnns.items() if mine}
-        if (cost := nearest(compute, list(same))) is not None:
-            equal = same[cost]
-            equal_gain = gain(_errors(cnns[equal]), _errors(finished))
-    value, published_gain = _published(block, row, network)
-    part = part_tested(_settings(runs)) if value is not None else None
-    if part is not None:
-        value, published_gain = None, None
-    multiply_adds, seconds = _mean(finished, "multiply_adds"), _mean(finished, "training_seconds")
-    ratio = _ratio(multiply_adds, _mean(compared, "multiply_adds"))
-    if ratio is None and network is not None:  # the run itself knows what its network costs unconverted
-        ratio = _mean(finished, "multiply_adds_ratio")
-    return Result(
-        block=block,
-        row=row,
-        network=network,
-        runs=runs,
-        states=Counter(run.state for run in runs),
-        error=error,
-        gain=gain(_errors(compared), _errors(finished)) if compared and finished else None,
-        equal=equal,
-        equal_gain=equal_gain,
-        published=value,
-        spread=SPREADS.get((row.model, block.column, network is not None)) if value is not None else None,
-        difference=error.mean - value if error and value is not None else None,
-        published_gain=published_gain,
-        unlike=_unlike(block, runs) if finished and value is not None else (),
-        part_tested=part,
-        multiply_adds=multiply_adds,
-        multiply_adds_ratio=ratio,
-        training_compute=compute,
-        compute_ratio=_ratio(compute, _compute(compared)),
-        seconds=seconds,
-        time_ratio=_ratio(seconds, _mean(compared, "training_seconds")),
-        machines=len({run.machine for run in (*compared.values(), *finished.values())}) <= 1,
+def spreadsheet(cells: pd.DataFrame, blocks: Sequence[Block]) -> pd.DataFrame:
+    """The numbers of `numbers` as table.csv has them, each row complete in itself."""
+    table = pd.DataFrame([blocks[number]._asdict() for number in cells["block"]], dtype=object)
+    longer = cells["longer"].notna()
+    table.loc[longer, "epochs"] = cells.loc[longer, "longer"]
+    renamed = cells.rename(columns={"variant": "settings", "gain_n": "gain_pairs"}).assign(
+        convert=cells["sampling"].notna(),
+        equal_compute_epochs=table["epochs"].where(
+            cells["equal"] == "CNN", cells["equal"].str.extract(r"(\d+)")[0]
+        ),
+        equal_compute_gain_pairs=cells["equal_compute_gain_n"],
+        unlike_paper=[
+            "; ".join(f"{what}: {here} instead of {paper}" for what, here, paper in unlike)
+            for unlike in cells["unlike"]
+        ],
     )
+    names = (
+        *("model", "settings", "convert", "sampling", "seeds", *STATES, "test_error", "test_error_std"),
+        *("gain", "gain_std", "gain_pairs", "gain_low", "gain_high", "equal_compute_epochs"),
+        *(f"equal_compute_gain{part}" for part in ("", "_std", "_pairs", "_low", "_high")),
+        *("published", "published_std", "difference", "published_gain", "unlike_paper", "multiply_adds"),
+        *("multiply_adds_ratio", "training_compute", "training_compute_ratio", "training_seconds"),
+        "training_time_ratio",
+    )
+    return table.join(renamed[list(names)])
 
 
-def _compared_with(block: Block, row: Row) -> dict[int | None, tuple[Run, ...]]:
-    """The CNNs of the same row; for a model that has none, those of its baseline, trained alike."""
-    if not row.cells.get(None) and row.model in BASELINES:
-        base = BASELINES[row.model]
-        rows = (other for other in block.rows if (other.model, other.variant) == (base, row.variant))
-        row = next(rows, row)
-    return {name: runs for name, runs in row.cells.items() if not isinstance(name, str)}
+def _of(cells: pd.DataFrame, column: str, network: str) -> pd.Series:
+    """For each cell a number of the CNN that its column `network` names, in the row that it is compared with."""
+    known = cells[column].to_dict()
+    keys = zip(cells.index.get_level_values("block"), cells["against"], cells[network], strict=True)
+    return pd.Series([known.get(key, np.nan) for key in keys], cells.index, dtype=float)
 
 
-def _published(block: Block, row: Row, network: Network) -> tuple[float | None, float | None]:
-    """The paper's error and gain, if it has this cell and the runs say enough to be set beside it."""
-    errors, condition = published(row.model, block.column), block.condition
-    stated = condition is None or (condition.protocol is not None and condition.epochs is not None)
-    if errors is None or not stated or network not in (None, SAMPLING):
-        return None, None
-    if network is None:
-        return errors.cnn, None
-    base = published(BASELINES.get(row.model, row.model), block.column)
-    if errors.ccnn is None or base is None or base.cnn is None:
-        return errors.ccnn, None
-    return errors.ccnn, round(base.cnn - errors.ccnn, 2)
+def _gain(done: pd.DataFrame, cells: pd.DataFrame, network: str, name: str) -> pd.DataFrame:
+    """The error of another network minus the cell's own, paired by seed where they share any.
+
+    Equal seeds mean equal initial weights, batches and augmentation, so pairs vary less than the errors do.
+    Without common seeds it is the difference of the two means, of 0 pairs.
+    """
+    own = done[[*CELL, "seed", ERROR]].join(cells[["against", network]], on=CELL)
+    own = own[own["network"] != own[network]]
+    pairs = own.merge(
+        done[[*CELL, "seed", ERROR]],
+        left_on=["block", "against", network, "seed"],
+        right_on=[*CELL, "seed"],
+        suffixes=("", "_cnn"),
+    )
+    pairs["gain"] = pairs[f"{ERROR}_cnn"] - pairs[ERROR]
+    gains = summarise(pairs.groupby(CELL)["gain"], name).reindex(cells.index)
+    unpaired = (_of(cells, "test_error", network) - cells["test_error"])[
+        cells.index.get_level_values("network") != cells[network]
+    ]
+    gains[f"{name}_n"] = gains[f"{name}_n"].fillna(unpaired * 0)
+    gains[name] = gains[name].fillna(unpaired)
+    return gains
 
 
-def _settings(runs: tuple[Run, ...]) -> Mapped | None:
-    """Of the runs of a cell, which have them in common."""
-    return next((run.settings for run in runs if run.settings is not None), None)
+def _equal(cells: pd.DataFrame, key: Any, cell: pd.Series) -> str | None:
+    """The CNN whose training cost what a CCNN's did, in a row with CNNs of several lengths."""
+    if cell["sampling"] is None:
+        return None
+    row = cells[(cells.index.get_level_values("block") == key[0]) & cells["sampling"].isna()]
+    costs = row.loc[row.index.get_level_values("row") == cell["against"], "training_compute"].dropna()
+    alike = {name: abs(cost - cell["training_compute"]) for (_, _, name), cost in costs.items()
+             if same_compute(cell["training_compute"], cost)}  # fmt: skip
+    return min(alike, key=lambda name: alike[name]) if alike and len(costs) > 1 else None
 
 
-def _unlike(block: Block, runs: tuple[Run, ...]) -> tuple[Difference, ...]:
-    """How the training differs from the paper's."""
-    return differences(block.column, block.condition, _settings(runs)) if block.condition else ()
+def _machines(done: pd.DataFrame, cells: pd.DataFrame) -> list[int]:
+    """How many kinds of machine a cell's runs and those of its CNN were timed on."""
+    kinds: dict[Any, set[str]] = {}
+    for run in done.to_dict("records"):
+        kind = ", ".join(str(run.get(part)) for part in ("gpus", "processor", "threads"))
+        kinds.setdefault(tuple(run[name] for name in CELL), set()).add(kind)
+    bases = [(key[0], cell["against"], "CNN") for key, cell in cells.iterrows()]
+    return [
+        len(kinds.get(key, set()) | kinds.get(base, set())) for key, base in zip(cells.index, bases, strict=True)
+    ]
 
 
-def _finished(runs: tuple[Run, ...]) -> dict[int, Run]:
-    return {run.seed: run for run in runs if run.finished}
+def _settings(runs: pd.DataFrame, key: Any) -> dict[str, Any]:
+    """The settings of a cell's runs, which they have in common; empty if no config.yaml was read."""
+    inside = runs[(runs[CELL] == list(key)).all(axis=1)]
+    for run in inside.to_dict("records"):
+        known = {name.removeprefix(CONFIG): run[name] for name in map(str, run) if name.startswith(CONFIG)}
+        if any(value is not None for value in known.values()):
+            return {name: value for name, value in known.items() if value is not None}
+    return {}
 
 
-def _errors(runs: dict[int, Run]) -> dict[int, float]:
-    return {seed: run.error for seed, run in runs.items()}
-
-
-def _mean(runs: dict[int, Run], key: str) -> float | None:
-    values = [value for run in runs.values() if (value := run.number(key)) is not None]
-    return fmean(values) if values else None
-
-
-def _compute(runs: dict[int, Run]) -> float | None:
-    """Of one run's training; those of other seeds cost the same."""
-    return next((run.training_compute for run in runs.values()), None)
-
-
-def _ratio(value: float | None, of: float | None) -> float | None:
-    return value / of if value is not None and of else None
+def _paper(block: Block, cell: pd.Series, settings: dict[str, Any]) -> dict[str, Any]:
+    """The paper's numbers of a cell, if it has them and the runs say enough to stand beside them."""
+    errors, base = (
+        published(cell["model"], block.column),
+        published(BASELINES.get(cell["model"], cell["model"]), block.column),
+    )
+    stated = block.protocol is not None and block.epochs is not None
+    value = gain = None
+    if errors and (stated or block == Block(*block.column)) and not cell["longer"]:
+        if cell["sampling"] is None:
+            value = errors.cnn
+        elif cell["sampling"] == SAMPLING:
+            value = errors.ccnn
+            gain = round(base.cnn - value, 2) if value and base and base.cnn else None
+    part = part_tested(settings) if value is not None else None
+    value, gain = (None, None) if part is not None else (value, gain)
+    finished = value is not None and cell["finished"] > 0
+    return {
+        "published": value,
+        "published_std": SPREADS.get((cell["model"], block.column, cell["sampling"] is not None))
+        if value
+        else None,
+        "published_gain": gain,
+        "unlike": differences(block, settings) if finished else (),
+        "part_tested": part,
+    }

@@ -1,138 +1,84 @@
-"""Evaluations of several seeds as one table: what conversion gives networks that were trained plain."""
+"""What conversion alone gives trained CNNs: evaluations of several seeds as one table."""
 
-import csv
-import json
-from collections.abc import Iterator, Sequence
-from io import StringIO
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ccnn.errors import UserError
-from ccnn.report.format import plus_minus, signed, times
-from ccnn.report.group import Block, Row, arrange
-from ccnn.report.runs import Mapped, Run
-from ccnn.report.statistics import Summary, summarise
-from ccnn.report.tables import block_title, row_name
+import pandas as pd
+
+from ccnn.evaluation.record import RESULT, EvaluationRecord
+from ccnn.report.cells import summarise
+from ccnn.report.format import interval, plus_minus, times
+from ccnn.report.group import Grid, arrange
+from ccnn.report.tables import Report, Table
+from ccnn.report.trained import block_title
 
 FOLDER = "conversions"
 """In a run's folder: where its evaluation is."""
 
-COLUMNS = ("network", "top-1 error, %", "gain over the CNN", "95 % interval", "multiply-adds")
+_LEGEND = (
+    "± is the sample standard deviation over seeds, (n) their number. The same weights, not trained any further; "
+    "gains are percentage points, and […] is Student's 95 % interval, from 3 seeds on."
+)
+_CELL = ["block", "row", "test_images", "network"]
 
 
-Line = dict[str, Any]
-"""A network of a table: its heading, the columns of the CSV, and `error` and `gain` as summaries."""
+def trained_cnns(runs: pd.DataFrame) -> Grid:
+    """The finished CNNs among some runs, without those trained for longer at a CCNN's compute."""
+    grid = arrange(runs)
+    chosen = grid.runs["test/error"].notna() & (grid.runs["network"] == "CNN")
+    return Grid(grid.blocks, grid.cells, grid.runs[chosen], grid.notes, grid.general)
 
-_OF_A_NETWORK = ("network", "top1_error", "top1_gain", "multiply_adds_ratio")
 
-
-def summaries(runs: Sequence[Run]) -> tuple[list[Line], list[str]]:
-    """One line for each network: over the seeds, the mean error and the gain paired by seed.
+def report(grid: Grid) -> Report:
+    """Tabulates evaluations: for each network the mean error over seeds, and the gain paired by seed.
 
     Args:
-        runs: finished CNNs, each evaluated into the folder `conversions` of its own. Runs that do not stand in
-            one cell of the report, being trained in other ways or on other data, are not averaged here either.
-
-    Returns:
-        The lines, and notes on the whole.
+        grid: of `trained_cnns`, each of them evaluated into the folder `conversions` of its own.
 
     Raises:
         UserError: an evaluation is missing or cannot be read.
     """
-    blocks, notes = arrange(runs)
-    lines: list[Line] = []
-    for block in blocks:
-        for row in block.rows:
-            groups: dict[tuple[int, str], list[tuple[Run, Mapped]]] = {}
-            for run in (run for cell in row.cells.values() for run in cell):
-                images, networks = _read(run.folder / FOLDER / "evaluation.json")
-                for network in networks:
-                    groups.setdefault((images, network["network"]), []).append((run, network))
-            for (images, _), members in sorted(groups.items(), key=lambda item: item[0][0]):
-                lines.append(_line(block, row, images, members))
-        notes += block.notes
-    return lines, notes
+    scores = pd.DataFrame([score for run in grid.runs.to_dict("records") for score in _scores(run)])
+    by = scores.groupby(_CELL, sort=False)
+    rows = summarise(by["error"], "error").join(summarise(by["gain"], "gain"))
+    rows["multiply_adds_ratio"] = by["multiply_adds_ratio"].first()
+    rows["seeds"] = by["seed"].agg(lambda seeds: " ".join(map(str, seeds)))
+    variants = grid.cells.drop_duplicates(["block", "row"]).set_index(["block", "row"])[["model", "variant"]]
+    rows = rows.reset_index().join(variants, on=["block", "row"]).sort_values("block", kind="stable")
+    tables = []
+    for (block, row, images), own in rows.groupby(_CELL[:3], sort=False):
+        title = f"{row} on {block_title(grid.blocks[block])} · {images:,} test images"
+        tables.append(Table(title, pd.DataFrame([_texts(line) for line in own.to_dict("records")]), [_LEGEND]))
+    numbers = pd.DataFrame([grid.blocks[block]._asdict() for block in rows["block"]], index=rows.index).join(
+        rows.rename(columns={"variant": "settings"})[
+            ["model", "settings", "test_images", "network", "seeds",
+             *(f"{name}{part}" for name in ("error", "gain") for part in ("", "_std", "_low", "_high")),
+             "multiply_adds_ratio"]
+        ]
+    )  # fmt: skip
+    return Report(tables, [*(note for notes in grid.notes for note in notes), *grid.general], numbers)
 
 
-def _read(path: Path) -> tuple[int, list[Mapped]]:
-    """How many images an evaluation has shown, and what of each network counts here."""
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        return result["images"], [{key: row[key] for key in _OF_A_NETWORK} for row in result["networks"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: cannot be read as an evaluation of this program: {error}.") from error
-
-
-def _line(block: Block, row: Row, images: int, members: Sequence[tuple[Run, Mapped]]) -> Line:
-    condition = members[0][0].condition
-    gains = [network["top1_gain"] for _, network in members if network["top1_gain"] is not None]
-    return {
-        "heading": f"{row_name(row)} on {block_title(block)} · {images:,} test images",
-        "data": block.column.data,
-        "augment": block.column.augment,
-        "protocol": condition.protocol,
-        "model": row.model,
-        "settings": " ".join(f"{key}={value}" for key, value in row.variant),
-        "train_images": condition.train_images,
-        "batch_size": condition.batch_size,
-        "epochs": condition.epochs,
-        "test_images": images,
-        "network": members[0][1]["network"],
-        "seeds": " ".join(str(run.seed) for run, _ in members),
-        "error": summarise([network["top1_error"] for _, network in members]),
-        "gain": summarise(gains) if gains else None,
-        "multiply_adds_ratio": members[0][1]["multiply_adds_ratio"],
-    }
-
-
-def markdown(lines: Sequence[Line], notes: Sequence[str]) -> str:
-    """One table for each network that was trained, on each data in each way."""
-    text: list[str] = []
-    for heading, members in groupby(lines, key=lambda line: line["heading"]):
-        text += ["", f"## {heading}", "", f"| {' | '.join(COLUMNS)} |", "|---|" + "---:|" * (len(COLUMNS) - 1)]
-        text += [f"| {' | '.join(_cells(line))} |" for line in members]
-    note = (
-        "± is the sample standard deviation over seeds, (n) their number. The same weights, not trained any "
-        "further; gains are percentage points, positive is better; the interval is Student's, from 3 seeds on."
-    )
-    return "\n".join([*text[1:], *(part for note in (note, *notes) for part in ("", note)), ""])
-
-
-def table(lines: Sequence[Line]) -> str:
-    """The same as CSV, numbers in full."""
-    out = StringIO()
-    rows = [{key: value for row in _columns(line) for key, value in row.items()} for line in lines]
-    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
-
-
-def _cells(line: Line) -> list[str]:
-    error, gain = line["error"], line["gain"]
-    interval = gain.interval if gain else None
+def _scores(run: dict[str, Any]) -> list[dict[str, Any]]:
+    record = EvaluationRecord.read(Path(run["folder"]) / FOLDER / RESULT)
     return [
-        line["network"],
-        plus_minus(error.mean, error.std, error.n),
-        plus_minus(gain.mean, gain.std, gain.n, with_sign=True) if gain else "",
-        " … ".join(signed(bound) for bound in interval or ()),
-        times(line["multiply_adds_ratio"]),
+        {
+            **{name: run[name] for name in ("block", "row", "seed")},
+            "test_images": record.images,
+            "network": score.network,
+            "error": score.top1_error,
+            "gain": score.top1_gain,
+            "multiply_adds_ratio": score.multiply_adds_ratio,
+        }
+        for score in record.networks
     ]
 
 
-def _columns(line: Line) -> Iterator[dict[str, Any]]:
-    for key, value in line.items():
-        if key == "heading":
-            continue
-        if key not in ("error", "gain"):
-            yield {key: value}
-            continue
-        summary: Summary | None = value
-        low, high = (summary and summary.interval) or (None, None)
-        yield {
-            key: summary and summary.mean,
-            f"{key}_std": summary and summary.std,
-            f"{key}_low": low,
-            f"{key}_high": high,
-        }
+def _texts(line: dict[str, Any]) -> dict[str, str]:
+    return {
+        "network": line["network"],
+        "top-1 error, %": plus_minus(line["error"], line["error_std"], line["error_n"]),
+        "gain over the CNN": plus_minus(line["gain"], line["gain_std"], line["gain_n"], sign=True),
+        "95 % interval": interval((line["gain_low"], line["gain_high"])),
+        "multiply-adds": times(line["multiply_adds_ratio"]),
+    }

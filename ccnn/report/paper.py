@@ -18,6 +18,11 @@ class Errors(NamedTuple):
     cnn: float | None
     ccnn: float | None
 
+    @property
+    def gain(self) -> float | None:
+        """The CNN's error minus the CCNN's, in percentage points."""
+        return None if self.cnn is None or self.ccnn is None else round(self.cnn - self.ccnn, 2)
+
 
 @dataclass(frozen=True)
 class PaperTable:

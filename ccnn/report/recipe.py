@@ -1,12 +1,20 @@
-"""How the published code trains, and in what a run's settings differ from it."""
+"""The paper's training recipe, and how a run's settings differ from it."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from ccnn.report.paper import Column
-from ccnn.report.runs import Condition, Mapped
+from ccnn.report.group import Block
 
+Settings = Mapping[str, Any]
 Difference = tuple[str, object, object]
-"""What was done in another way, how it was done here, and how by the paper."""
+"""What was done differently, how it was done here, and how in the paper."""
+
+_CONDITIONS = {
+    "cifar10": ("paper", 300, 50_000, 64),
+    "cifar100": ("paper", 300, 50_000, 64),
+    "mnist": ("paper", 100, 60_000, 16),
+}
+"""Protocol, epochs, training images and batch size."""
 
 _SETTINGS = {
     "optimizer._target_": "torch.optim.SGD",
@@ -14,25 +22,15 @@ _SETTINGS = {
     "optimizer.momentum": 0.9,
     "optimizer.nesterov": True,
     "optimizer.weight_decay": 1e-4,
-    "scheduler._target_": "ccnn.training.schedulers.multistep",
+    "scheduler._target_": "ccnn.multistep",
     "scheduler.fractions": "[0.5, 0.75]",
     "scheduler.gamma": 0.1,
     "data.image_size": 32,
     "data.mean": "[0.5071, 0.4867, 0.4408]",
     "data.std": "[0.2675, 0.2565, 0.2761]",
 }
-_MNIST = {
-    "optimizer.weight_decay": 0.0,
-    "data.image_size": 28,
-    "data.mean": "[0.1307]",
-    "data.std": "[0.3081]",
-}
-_CONDITIONS = {
-    "cifar10": Condition("paper", 300, 50_000, 64),
-    "cifar100": Condition("paper", 300, 50_000, 64),
-    "mnist": Condition("paper", 100, 60_000, 16),
-}
-_AUGMENTATIONS: dict[tuple[bool, str], tuple[int, bool, float]] = {  # MNIST?, augment: padding, flip, rotation
+_MNIST = {"optimizer.weight_decay": 0.0, "data.image_size": 28, "data.mean": "[0.1307]", "data.std": "[0.3081]"}
+_AUGMENTATIONS = {  # MNIST?, augment: padding, flip, rotation
     (False, "none"): (0, False, 0.0),
     (False, "standard"): (4, True, 0.0),
     (True, "none"): (0, False, 0.0),
@@ -50,9 +48,9 @@ _TRAINER = {
     "trainer.max_steps": -1,
     "trainer.max_time": None,
 }
-"""Lightning's defaults of what changes the training. Its precision is left out: it is a matter of the machine."""
+"""Lightning's defaults of what changes a training. Precision is left out: it depends on the machine."""
 
-_WORDS = {
+_NAMES = {
     "optimizer._target_": "optimizer",
     "optimizer.lr": "learning rate",
     "optimizer.weight_decay": "weight decay",
@@ -61,56 +59,59 @@ _WORDS = {
 _WITHOUT_EFFECT = ("optimizer._partial_", "optimizer.foreach", "optimizer.fused", "scheduler._partial_")
 
 
-def differences(column: Column, condition: Condition, settings: Mapped | None) -> tuple[Difference, ...]:
-    """How a training differs from the paper's, in what is known of both.
+def differences(block: Block, settings: Settings) -> tuple[Difference, ...]:
+    """How a training differs from the paper's, as far as both are known; nothing for data without a recipe.
 
     Args:
-        column: the data.
-        condition, settings: of a run; settings are None where its config.yaml is missing.
+        block: what the run has in common with others of its table.
+        settings: dotted keys of its config; empty if they are unknown.
 
-    Returns:
-        None at all if the paper has no recipe for these data.
+    Example:
+        >>> settings = {"optimizer._target_": "torch.optim.AdamW", "optimizer.lr": 0.001}
+        >>> differences(Block("cifar10", "standard", "paper", 30, 50_000, 64), settings)
+        (('epochs', 30, 300), ('optimizer', 'AdamW', 'SGD'))
+
     """
-    if column.data not in _CONDITIONS:
+    if block.data not in _CONDITIONS:
         return ()
     names = ("protocol", "epochs", "training images", "batch size")
+    conditions = zip(names, block[2:], _CONDITIONS[block.data], strict=True)
     found: list[Difference] = [
-        (name, here, paper)
-        for name, here, paper in zip(names, condition, _CONDITIONS[column.data], strict=True)
-        if here is not None and here != paper
+        (name, here, paper) for name, here, paper in conditions if here not in (None, paper)
     ]
-    if settings is None:
-        return tuple(found)
-    recipe = _recipe(column)
-    known = {key.partition(".")[0] for key in settings}
-    targets = [key for key in recipe if key.endswith("._target_") and key in settings]
-    foreign = {key.partition(".")[0] for key in targets if settings[key] != recipe[key]}
-    others = {key for key in settings if key.startswith(("optimizer.", "scheduler."))}
-    others -= {*recipe, *_WITHOUT_EFFECT}
+    recipe = _recipe(block)
+    groups = {key.partition(".")[0] for key in settings}
+    # The settings of another optimizer are others by nature: its name says enough.
+    foreign = {
+        key.partition(".")[0]
+        for key in _NAMES
+        if "_target_" in key and settings.get(key, recipe[key]) != recipe[key]
+    }
+    others = {key for key in settings if key.startswith(("optimizer.", "scheduler."))} - {
+        *recipe,
+        *_WITHOUT_EFFECT,
+    }
     for key in (*recipe, *sorted(others)):
         group = key.partition(".")[0]
-        if group not in known or (group == "data" and key not in settings):
-            continue  # the run does not say
-        if group in foreign and not key.endswith("_target_"):
-            continue  # those of another optimizer are others by nature
+        unknown = group not in groups or (group == "data" and key not in settings)
+        if unknown or (group in foreign and not key.endswith("_target_")):
+            continue
         here, paper = settings.get(key, _TRAINER.get(key)), recipe.get(key)
         if not _same(key, here, paper):
-            found.append((_WORDS.get(key, key), _short(key, here), _short(key, paper)))
+            found.append((_NAMES.get(key, key), _short(key, here), _short(key, paper)))
     return tuple(found)
 
 
-def part_tested(settings: Mapped | None) -> object:
+def part_tested(settings: Settings) -> object:
     """The `trainer.limit_test_batches` of a run that was scored on a part of the test set; None for all of it."""
-    value = (settings or {}).get("trainer.limit_test_batches")
-    return None if value is None or _same("trainer.limit_test_batches", value, 1.0) else value
+    value = settings.get("trainer.limit_test_batches")
+    return None if _same("trainer.limit_test_batches", value, 1.0) else value
 
 
-def _recipe(column: Column) -> dict[str, Any]:
-    """The paper's settings for these data, by the dotted keys of a config."""
-    mnist = column.data == "mnist"
-    augmentation = _AUGMENTATIONS.get((mnist, column.augment))
-    names = ("crop_padding", "flip", "rotation")
-    keys = (f"data.augmentation.{name}" for name in names)
+def _recipe(block: Block) -> dict[str, Any]:
+    mnist = block.data == "mnist"
+    keys = ("data.augmentation.crop_padding", "data.augmentation.flip", "data.augmentation.rotation")
+    augmentation = _AUGMENTATIONS.get((mnist, block.augment))
     return {
         **_SETTINGS,
         **(_MNIST if mnist else {}),

@@ -1,267 +1,178 @@
-"""Blocks as text: a title, lines of cells and notes, the same for every format."""
+"""A report of tables, printed and written as rich text, Markdown, CSV and LaTeX."""
 
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
+from textwrap import fill
 
-from ccnn.report.cells import Result, results
-from ccnn.report.compute import TOLERANCE
-from ccnn.report.format import duration, plus_minus, quantity, setting, signed, times
-from ccnn.report.group import Block, Row, network_name
-from ccnn.report.paper import (
-    BASELINES,
-    C10,
-    C10_PLAIN,
-    C100,
-    MNIST,
-    NAMES,
-    PARAMETERS,
-    Column,
-    PaperTable,
-    published,
-)
-from ccnn.report.statistics import Gain
+from pandas import DataFrame
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
 
-HEADER = (
-    "network",
-    "test error, %",
-    "gain over the CNN",
-    "95 % interval",
-    "paper",
-    "difference",
-    "paper's gain",
-    "multiply-adds",
-    "training time",
-)
-"""The columns of a table beside the paper's. Line breaks within cells are `\\n`."""
+from ccnn.errors import UserError
+from ccnn.files import write_bytes
 
-_OF_THE_PAPER = ("paper", "difference", "paper's gain")
-_AT_EQUAL_COMPUTE = (
-    "network",
-    "test error, %",
-    "gain over the CNN [95 %]",
-    "gain at equal compute [95 %]",
-    "multiply-adds",
-    "training compute",
-    "training time",
-)
-"""The columns where CNNs were trained for longer; the intervals are below the gains, or they would not fit."""
-
+FORMATS = ("rich", "markdown", "csv", "latex")
 MISSING = "–"
-
-
-class Group(NamedTuple):
-    """A model's lines under its name."""
-
-    name: str
-    lines: tuple[tuple[str, ...], ...]
+_WIDTH = 120  # characters in a line where the output is no terminal
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """One block, ready to be shown.
+class Table:
+    """A table of texts.
 
-    Args:
-        title: the data and what all its runs have in common.
-        header: the columns' names.
-        groups: the lines, as long as the header.
-        notes: below the table.
+    Attributes:
+        title: above the table.
+        cells: texts, with line breaks where a terminal needs them. The first column holds names; a row with
+            nothing else is the heading of those below.
+        notes: below it.
     """
 
     title: str
-    header: tuple[str, ...]
-    groups: tuple[Group, ...]
-    notes: tuple[str, ...]
+    cells: DataFrame
+    notes: Sequence[str] = ()
 
 
-def sheet(block: Block, table: PaperTable | None = None) -> Sheet:
-    """Writes a block as text.
+@dataclass(frozen=True)
+class Report:
+    """Tables, and the numbers behind them.
 
-    Args:
-        block: of `grid.arrange`.
-        table: adds what else the paper's table holds to the notes.
+    Attributes:
+        tables: in order.
+        notes: on the whole, among them how to read the numbers.
+        numbers: exact, for the CSV.
+
+    Example:
+        >>> cells = DataFrame({"network": ["CNN", "CCNN"], "error, %": ["5.49", "4.90"]})
+        >>> report = Report([Table("CIFAR-10", cells)], ["One seed."], DataFrame())
+        >>> print(report.text("markdown"), end="")
+        ## CIFAR-10
+        <BLANKLINE>
+        | network | error, % |
+        |---|---:|
+        | CNN | 5.49 |
+        | CCNN | 4.90 |
+        <BLANKLINE>
+        One seed.
+
     """
-    lines = list(results(block))
-    header, seeds = _header(lines), max((line.error.n for line in lines if line.error), default=0)
-    groups = [
-        Group(
-            _label(row, block.column, lines),
-            tuple(tuple(_cells(line, seeds)[name] for name in header) for line in lines if line.row is row),
-        )
-        for row in block.rows
-    ]
-    notes = [
-        *_equal_compute(lines),
-        *_unlike(lines),
-        *_partly(lines),
-        *_marks(lines),
-        *_unfinished(lines),
-        *block.notes,
-    ]
-    if block.column == C100 and any(group.name.count("; paper: ") for group in groups):
-        notes.append("The paper counts the parameters of ResNets with 10 classes, here they have 100.")
-    for name, values in table.others.items() if table else ():
-        if (value := values[table.columns.index(block.column)] if table else None) is not None:
-            notes.append(f"Published besides: {name}: {value:.2f} %.")
-    return Sheet(block_title(block), header, tuple(groups), tuple(notes))
+
+    tables: Sequence[Table]
+    notes: Sequence[str]
+    numbers: DataFrame
+
+    def text(self, form: str) -> str:
+        """The report as `markdown`, `latex` or `csv`."""
+        if form == "csv":
+            return self.numbers.to_csv(index=False, lineterminator="\n")
+        return "\n".join(self._markdown() if form == "markdown" else self._latex())
+
+    def print(self, form: str = "rich") -> None:
+        """Prints the report to the standard output."""
+        if form != "rich":
+            print(self.text(form), end="")
+            return
+        console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False, markup=False)
+        for table in self.tables:
+            console.print(table.title, style="bold", soft_wrap=True)
+            console.print(_rich(table))
+            console.print(*table.notes, sep="\n", style="dim", soft_wrap=True, end="\n\n" if table.notes else "\n")
+        console.print(*self.notes, sep="\n", style="dim", soft_wrap=True)
+
+    def write(self, folder: Path, name: str, forms: Sequence[str] = ("md", "csv", "tex")) -> list[Path]:
+        """Writes `<name>.md`, `.csv` and `.tex` into a folder; returns the paths.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        kinds = {"md": "markdown", "csv": "csv", "tex": "latex"}
+        return write_files(folder, {f"{name}.{form}": self.text(kinds[form]).encode() for form in forms})
+
+    def _markdown(self) -> Iterator[str]:
+        for table in self.tables:
+            columns = table.cells.columns
+            yield from (f"## {table.title.translate(_MARKDOWN)}", "")
+            rows = [[cell.translate(_MARKDOWN) for cell in row] for row in (columns, *_rows(table))]
+            rows = [row if any(row[1:]) else [f"**{row[0]}**", *row[1:]] for row in rows]
+            lines = [f"| {' | '.join(row)} |" for row in rows]
+            lines.insert(1, "|---|" + "---:|" * (len(columns) - 1))
+            yield from (*lines, "", *(f"- {note.translate(_MARKDOWN)}" for note in table.notes))
+            yield from [""] if table.notes else []
+        yield from (f"{note.translate(_MARKDOWN)}\n" for note in self.notes)
+
+    def _latex(self) -> Iterator[str]:
+        yield r"% needs \usepackage{booktabs}"
+        for table in self.tables:
+            cells = table.cells.rename(columns=_latex_text).map(_latex_text)
+            alignment = "l" + "r" * (cells.shape[1] - 1)
+            yield from (r"\begin{table}", r"\centering\small", rf"\caption{{{_latex_text(table.title)}}}")
+            yield cells.to_latex(index=False, escape=False, column_format=alignment).rstrip()
+            yield from (*(rf"\par {_latex_text(note)}" for note in table.notes), r"\end{table}", "")
+        yield from (_latex_text(note) + "\n" for note in self.notes)
 
 
-_TITLES = {
-    C10_PLAIN: "C10* (CIFAR-10 without augmentation)",
-    C10: "C10 (CIFAR-10, shifted and flipped)",
-    C100: "C100 (CIFAR-100, shifted and flipped)",
-    MNIST[0]: "MNIST, no augmentation",
-    MNIST[1]: "MNIST, shift",
-    MNIST[2]: "MNIST, shift+rot",
-}
-"""What the paper calls its columns."""
+def grouped(cells: DataFrame) -> DataFrame:
+    """Turns the first column, which names groups of rows, into headings.
 
+    Example:
+        >>> cells = DataFrame({"model": ["toy", "toy"], "network": ["CNN", "CCNN"], "error": ["5", "4"]})
+        >>> grouped(cells).to_numpy().tolist()
+        [['toy', ''], ['CNN', '5'], ['CCNN', '4']]
 
-def short_title(block: Block) -> str:
-    """Data, augmentation and protocol: as the paper calls them, or by their config names."""
-    name = _TITLES.get(block.column, f"{block.column.data}, augment={block.column.augment}")
-    if block.condition is None:
-        return f"{name} · no runs"
-    protocol = block.condition.protocol
-    told = "protocol=paper: best test epoch" if protocol == "paper" else f"protocol={protocol or 'not recorded'}"
-    return f"{name} · {told}"
-
-
-def block_title(block: Block) -> str:
-    """The short title and what else a block's runs have in common."""
-    if block.condition is None:
-        return short_title(block)
-    _, epochs, images, batch = block.condition
-    parts = [
-        f"{epochs or 'unknown number of'} epoch{'' if epochs == 1 else 's'}",
-        f"{images:,} training images" if images else "training images not recorded",
-        f"batches of {batch}" if batch else "batch size not recorded",
-    ]
-    return " · ".join([short_title(block), *parts])
-
-
-def row_name(row: Row) -> str:
-    """The model as the paper calls it, and what sets this row apart from others of it."""
-    return " ".join([NAMES.get(row.model, row.model), *(f"{key}={value}" for key, value in row.variant)])
-
-
-def _label(row: Row, column: Column, lines: list[Result]) -> str:
-    """The row's name and the network's parameters beside the published ones."""
-    counts = [run.number("parameters") for line in lines if line.row is row for run in line.runs]
-    counts = [count for count in counts if count is not None]
-    parts = [f"{counts[0]:,.0f} parameters"] if counts else []
-    if row.model in PARAMETERS and published(row.model, column):
-        parts.append(f"paper: {PARAMETERS[row.model]}" + ("" if counts else " parameters"))
-    if row.model in BASELINES and None not in row.cells:
-        parts.append(f"compared with {NAMES[BASELINES[row.model]]}")
-    return f"{row_name(row)} ({'; '.join(parts)})" if parts else row_name(row)
-
-
-def _header(lines: list[Result]) -> tuple[str, ...]:
-    """The columns of a block: with those of equal compute and of the paper where there is something to show."""
-    published = any(line.published is not None for line in lines)
-    if not any(isinstance(line.network, int) for line in lines):
-        return tuple(name for name in HEADER if published or name not in _OF_THE_PAPER)
-    return (*_AT_EQUAL_COMPUTE[:4], *(_OF_THE_PAPER if published else ()), *_AT_EQUAL_COMPUTE[4:])
-
-
-def _cells(line: Result, seeds: int) -> dict[str, str]:
-    """The texts of a line under the names of their columns.
-
-    Args:
-        line: of the block.
-        seeds: the most that any of its cells has.
     """
-    gain, interval = _gain(line.gain)
-    relative = line.network is not None
-    time = times(line.time_ratio) + ("" if line.machines else "‡") if line.time_ratio else duration(line.seconds)
-    return {
-        "network": network_name(line.network),
-        "test error, %": _error(line, seeds),
-        "gain over the CNN": gain,
-        "95 % interval": interval,
-        "gain over the CNN [95 %]": _with_interval(line.gain),
-        "gain at equal compute [95 %]": _with_interval(line.equal_gain),
-        "paper": ""
-        if line.published is None
-        else f"{line.published:.2f}" + (f" ± {line.spread}" if line.spread else ""),
-        "difference": "" if line.difference is None else signed(line.difference) + ("†" if line.unlike else ""),
-        "paper's gain": "" if line.published_gain is None else signed(line.published_gain),
-        "multiply-adds": times(line.multiply_adds_ratio) if relative else quantity(line.multiply_adds),
-        "training compute": times(line.compute_ratio) if relative else quantity(line.training_compute),
-        "training time": time,
-    }
+    first, *others = cells.columns
+    rows: list[list[str]] = []
+    for name, own in cells.groupby(first, sort=False):
+        rows += [[str(name), *[""] * (len(others) - 1)], *own[others].to_numpy().tolist()]
+    return DataFrame(rows, columns=others)
 
 
-def _gain(gain: Gain | None) -> tuple[str, str]:
-    """A gain and its interval."""
-    if gain is None:
-        return "", ""
-    if gain.summary is None:
-        return f"{signed(gain.difference)} unpaired", ""
-    summary = gain.summary
-    interval = " … ".join(signed(bound) for bound in summary.interval or ())
-    return plus_minus(summary.mean, summary.std, summary.n, with_sign=True), interval
+def write_files(folder: Path, contents: Mapping[str, bytes | None]) -> list[Path]:
+    """Writes files into a folder, each complete or not at all; None removes the file of an earlier report.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            if content is None:
+                (folder / name).unlink(missing_ok=True)  # it would contradict the tables
+            else:
+                write_bytes(folder / name, content)
+    except OSError as error:
+        raise UserError(f"--output: {error.filename or folder} cannot be written: {error.strerror}.") from error
+    return [folder / name for name, content in contents.items() if content is not None]
 
 
-def _with_interval(gain: Gain | None) -> str:
-    text, interval = _gain(gain)
-    return f"{text}\n[{interval}]" if interval else text
+def _rich(table: Table) -> RichTable:
+    result = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for number, name in enumerate(table.cells.columns):
+        result.add_column(fill(name, 12), justify="right" if number else "left", overflow="fold")
+    for row in _rows(table):
+        heading = not any(row[1:])
+        result.add_row(*row if heading else [f"  {row[0]}", *row[1:]], style="cyan" if heading else None)
+    return result
 
 
-def _equal_compute(lines: list[Result]) -> list[str]:
-    """Which CNN each CCNN is compared with at equal compute."""
-    pairs: dict[str, list[str]] = {}
-    for line in lines:
-        if line.equal_gain:
-            pairs.setdefault(network_name(line.equal), []).append(network_name(line.network))
-    if not pairs:
-        return []
-    told = "; ".join(f"{', '.join(dict.fromkeys(names))} with {cnn}" for cnn, names in pairs.items())
-    return [f"Equal compute, training multiply-adds within {TOLERANCE:.0%}: {told}.".replace("%", " %")]
+def _rows(table: Table) -> list[list[str]]:
+    return table.cells.to_numpy().tolist()
 
 
-def _error(line: Result, seeds: int) -> str:
-    """The error of what finished, then how many runs did not."""
-    parts = [plus_minus(line.error.mean, line.error.std, line.error.n, of=seeds)] if line.error else []
-    for state, count in sorted(line.states.items()):
-        if state != "finished":
-            total = line.states.total()
-            parts.append(state if total == 1 else f"{state} ({count} of {total})")
-    return "\n".join(parts) or MISSING
+_MARKDOWN = {ord(sign): f"\\{sign}" for sign in "\\|*_`<>[]"} | {ord("\n"): " "}
+
+# pandas escapes ASCII alone, and pdflatex has no − and no † in running text.
+_LATEX = {ord(sign): f"\\{sign}" for sign in "%_&#${}"} | {
+    ord(sign): text
+    for sign, text in {
+        "\n": " ", "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+        "<": r"\textless{}", ">": r"\textgreater{}", "×": r"$\times$", "±": r"$\pm$", "−": "$-$", "–": "--",
+        "…": r"\ldots{}", "·": r"$\cdot$", "†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}",
+    }.items()
+}  # fmt: skip
 
 
-def _unlike(lines: list[Result]) -> list[str]:
-    """One footnote for all that is marked with †."""
-    told: list[str] = []
-    for what, here, paper in dict.fromkeys(item for line in lines for item in line.unlike):
-        counted = "number of " if what in ("epochs", "training images") else ""
-        of = "" if told else " than the paper's"
-        told.append(f"other {counted}{what}{of} ({setting(here)} instead of {setting(paper)})")
-    return [f"† {', '.join(told)}."] if told else []
-
-
-def _partly(lines: list[Result]) -> list[str]:
-    """Errors that are set beside no published one, because images were left out."""
-    return [
-        f"{row_name(line.row)}, {network_name(line.network)}: scored on a part of the test set "
-        f"(trainer.limit_test_batches={line.part_tested}), so the paper's error is not set beside it."
-        for line in lines
-        if line.part_tested is not None
-    ]
-
-
-def _marks(lines: list[Result]) -> list[str]:
-    apart = any(line.time_ratio and not line.machines for line in lines)
-    return ["‡ training times of different machines."] if apart else []
-
-
-def _unfinished(lines: list[Result]) -> list[str]:
-    """What stopped the runs that did not finish, as far as they say."""
-    return [
-        f"{NAMES.get(run.model, run.model)}, {network_name(run.network)}, seed {run.seed}: {run.state}"
-        + (f": {run.problem.rstrip('.')}" if run.problem else "")
-        + f" ({run.folder})."
-        for line in lines
-        for run in line.runs
-        if run.state != "finished" and run.state != "running"
-    ]
+def _latex_text(text: str) -> str:
+    return text.translate(_LATEX)

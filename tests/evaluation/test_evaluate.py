@@ -1,7 +1,5 @@
 """Networks with given weights are scored right, together, and beside the paper's numbers."""
 
-import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,8 @@ import ccnn.data.folder
 import ccnn.evaluation.run
 from ccnn.data.image_files import read
 from ccnn.errors import UserError
-from ccnn.evaluation import evaluate
+from ccnn.evaluation.record import EvaluationRecord
+from ccnn.evaluation.run import evaluate
 from ccnn.evaluation.scoring import score
 from ccnn.multisampling.samplers import Sampling
 
@@ -86,23 +85,26 @@ def by_hand(place: Path, sampling: Sampling | None) -> tuple[float, float]:
 @pytest.mark.slow
 def test_errors_are_those_of_a_computation_by_hand(small: Small, place: Path, tmp_path: Path) -> None:
     result = evaluate(small("sampling.skip_first=2"), tmp_path / "out")
-    found = {row["sampling"]: (row["top1_error"], row["top5_error"]) for row in result["networks"]}
+    found = {row.sampling: (row.top1_error, row.top5_error) for row in result.networks}
     assert list(found) == [None, "naive skip_first=2", "lattice skip_first=2"]
     for (name, errors), method in zip(found.items(), (None, "naive", "lattice"), strict=True):
         assert errors == pytest.approx(by_hand(place, Sampling(method, skip_first=2) if method else None)), name
     assert found[None][0] == pytest.approx(100 * 6 / 21)
     assert len(set(found.values())) == 3, "the methods cannot be told apart"
-    assert result["images"] == result["test_images"] == 21
+    assert result.images == result.test_images == 21
 
 
 def test_gains_count_the_images_that_a_conversion_puts_right_and_breaks(small: Small, tmp_path: Path) -> None:
-    plain, *converted = evaluate(small(), tmp_path / "out")["networks"]
-    assert plain["top1_gain"] is None
+    config = small("evaluation.samplings=[naive]")
+    plain, *converted = evaluate(config, tmp_path / "out").networks
+    assert plain.top1_gain is None
     for row in converted:
-        assert row["top1_gain"] == pytest.approx(plain["top1_error"] - row["top1_error"])
-        assert row["top1_gain"] == pytest.approx(100 * (row["fixed"] - row["broken"]) / 21)
-        assert row["multiply_adds_ratio"] == row["multiply_adds"] / plain["multiply_adds"] > 2
-        assert row["submaps"] == 32
+        assert row.top1_gain == pytest.approx(plain.top1_error - row.top1_error)
+        assert row.fixed is not None
+        assert row.broken is not None
+        assert row.top1_gain == pytest.approx(100 * (row.fixed - row.broken) / 21)
+        assert row.multiply_adds_ratio == row.multiply_adds / plain.multiply_adds > 2
+        assert row.submaps == 32
 
 
 def test_every_image_is_loaded_once(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,12 +115,12 @@ def test_every_image_is_loaded_once(small: Small, tmp_path: Path, monkeypatch: p
         return read(path)
 
     monkeypatch.setattr(ccnn.data.folder, "read", counting)
-    evaluate(small(), tmp_path / "all")
+    evaluate(small("evaluation.samplings=[traditional]"), tmp_path / "all")
     assert len(loaded) == len(set(loaded)) == 21
     loaded.clear()
-    result = evaluate(small("evaluation.limit=7"), tmp_path / "some")
+    result = evaluate(small("evaluation.limit=7", "evaluation.samplings=[traditional]"), tmp_path / "some")
     assert sorted(Path(path).parent.name for path in loaded) == [f"n{label:02}" for label in range(CLASSES)]
-    assert (result["images"], result["test_images"]) == (7, 21)
+    assert (result.images, result.test_images) == (7, 21)
 
 
 def test_networks_see_what_their_weights_want_unless_told_otherwise(
@@ -137,67 +139,30 @@ def test_networks_see_what_their_weights_want_unless_told_otherwise(
     result = evaluate(config, tmp_path / "out")
     files = ImageFolder(str(place / "imagenet/val"), torchvision.models.ResNet18_Weights.DEFAULT.transforms())
     assert torch.cat(seen).equal(torch.stack([files[0][0], files[10][0]]))
-    assert result["input_size"] == [3, 224, 224]
+    assert result.input_size == [3, 224, 224]
 
 
 def test_borders_multiply_and_shared_keys_apply_to_all_methods(small: Small, tmp_path: Path) -> None:
     config = small("evaluation.borders=[zeros,replicate]", "sampling.skip_first=4")
-    rows = evaluate(config, tmp_path / "out")["networks"]
-    assert [row["sampling"] for row in rows] == [
+    rows = evaluate(config, tmp_path / "out").networks
+    assert [row.sampling for row in rows] == [
         None,
         "naive skip_first=4",
         "naive skip_first=4 border=replicate",
         "lattice skip_first=4",
         "lattice skip_first=4 border=replicate",
     ]
-    assert {row["submaps"] for row in rows[1:]} == {2}
+    assert {row.submaps for row in rows[1:]} == {2}
 
 
-def test_files_hold_the_result(small: Small, tmp_path: Path) -> None:
-    result = evaluate(small("evaluation.samplings=[naive]"), tmp_path / "out", ["model=torchvision"])
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "evaluation.json", "evaluation.csv", "evaluation.md",
-    }  # fmt: skip
-    written = json.loads((tmp_path / "out/evaluation.json").read_text())
-    assert written == json.loads(json.dumps(result))
-    assert written["overrides"] == ["model=torchvision"]
-    assert written["config"]["data"]["crop"] == CROP
-    assert {"packages", "git", "threads"} <= written["environment"].keys()
-    lines = list(csv.DictReader((tmp_path / "out/evaluation.csv").read_text().splitlines()))
-    assert [line["network"] for line in lines] == ["CNN", "CCNN naive"]
-    for line, row in zip(lines, result["networks"], strict=True):
-        assert float(line["top1_error"]) == row["top1_error"]
-        assert [float(line["top1_interval_low"]), float(line["top1_interval_high"])] == row["top1_interval"]
-    table = (tmp_path / "out/evaluation.md").read_text()
-    assert f"| CNN | {result['networks'][0]['top1_error']:.2f} [" in table
-    assert result["preprocessing"] in table
-    with pytest.raises(UserError, match="holds an evaluation already"):
+def test_evaluation_json_holds_the_record_and_is_not_overwritten(small: Small, tmp_path: Path) -> None:
+    result = evaluate(small("evaluation.samplings=[traditional]"), tmp_path / "out", ["model=torchvision"])
+    assert EvaluationRecord.read(tmp_path / "out/evaluation.json") == result
+    assert result.overrides == ["model=torchvision"]
+    assert result.config["data"]["crop"] == CROP
+    assert {"packages", "git", "threads"} <= result.environment.keys()
+    with pytest.raises(UserError, match="already contains an evaluation"):
         evaluate(small(), tmp_path / "out")
-
-
-def test_the_papers_errors_stand_beside_the_networks_that_they_are_of(
-    compose: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for label in range(1000):
-        (tmp_path / f"imagenet/val/{label:04}").mkdir(parents=True)
-        Image.new("RGB", (8, 8)).save(tmp_path / f"imagenet/val/{label:04}/image.png")
-    model = torchvision.models.squeezenet1_1()
-    words = [*SMALL, "model.name=squeezenet1_1", f"data.root={tmp_path / 'imagenet'}", "data.num_classes=1000",
-             "evaluation.limit=4", "evaluation.samplings=[naive,lattice,complete]"]  # fmt: skip
-    for file, weights in (("squeezenet1_1-b8a52dc0.pth", "IMAGENET1K_V1"), ("mine.pth", None)):
-        torch.save(model.state_dict(), tmp_path / file)
-        result = evaluate(compose(*words, f"model.weights={tmp_path / file}"), tmp_path / f"out-{file}")
-        published = [row["published_top1_error"] for row in result["networks"]]
-        assert published == [41.82, 41.28, 41.28, None]
-        assert result["published_weights"] == weights
-        assert ("these are of a file, so compare gains" in capsys.readouterr().out) == (weights is None)
-    changed = evaluate(
-        compose(
-            *words, "evaluation.samplings=[naive]", "sampling.skip_first=1", f"model.weights={tmp_path / file}"
-        ),
-        tmp_path / "out",
-    )
-    assert [row["published_top1_error"] for row in changed["networks"]] == [41.82, None]
 
 
 MISTAKES = {

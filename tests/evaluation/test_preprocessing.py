@@ -57,7 +57,7 @@ def test_what_is_given_comes_first_and_is_said(photograph: Image.Image) -> None:
     )
     assert found is not None
     assert found.prepare(photograph).equal(preset(photograph))
-    assert "but for data.resize, data.crop, data.mean, data.std" in found.text
+    assert "changed by data.resize, data.crop, data.mean, data.std" in found.text
     with pytest.raises(UserError, match=r"data.crop is 300, more than the shorter side of 232"):
         preprocessing_of(torchvision_node("resnet50", "DEFAULT"), {**NOTHING, "crop": 300})
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 import ccnn
 import ccnn.data.folder
 from ccnn.errors import UserError
+from ccnn.evaluation.intervals import paired_gain, wilson
 from ccnn.evaluation.networks import Network, in_evaluation, networks, shared_copy
 from ccnn.evaluation.scoring import Score, rank, score
 from ccnn.multisampling.samplers import Sampling
-from ccnn.report.proportions import paired_gain, wilson
 
 
 def test_networks_share_their_weights_and_equal_those_converted_by_hand() -> None:
@@ -28,7 +28,7 @@ def test_networks_share_their_weights_and_equal_those_converted_by_hand() -> Non
     ]
     with torch.no_grad():
         expected = [network(images) for network in byhand]
-    found = networks(model, samplings, None, (3, 33, 33), of_a_run=False)
+    found = networks(model, samplings, None, (3, 33, 33), run=False)
     state = model.state_dict()
     assert len(state) == 122
     for network, outputs in zip(found, expected, strict=True):
@@ -83,9 +83,9 @@ def test_the_time_is_the_median_of_the_batches_of_full_size() -> None:
     assert Score(times=[(4, 0.008), (4, 0.1), (4, 0.004), (1, 7.0)]).ms_per_image == pytest.approx(2.0)
 
 
-def test_scores_that_are_no_numbers_are_refused() -> None:
+def test_scores_that_are_no_numbers_are_an_error() -> None:
     found, _ = recorded(torch.full((2, 3), torch.nan), "a")
-    with pytest.raises(UserError, match="CNN yields infinite scores or none"):
+    with pytest.raises(UserError, match="CNN returned NaN or infinite scores"):
         score(found, [(torch.zeros(2, 1), torch.tensor([0, 1]))], torch.device("cpu"), False, lambda images: None)
 
 
@@ -102,11 +102,15 @@ def test_what_draws_in_training_is_named_as_what_it_is_in_evaluation() -> None:
 
 
 @pytest.mark.parametrize(("wrong", "count"), [(0, 10), (10, 10), (3, 7), (11935, 50000), (1, 1)])
-def test_the_interval_is_wilsons(wrong: int, count: int) -> None:
-    from scipy.stats import binomtest
-
-    expected = binomtest(wrong, count).proportion_ci(0.95, "wilson")
-    assert wilson(wrong, count) == pytest.approx((100 * expected.low, 100 * expected.high), abs=1e-6)
+def test_the_bounds_of_wilsons_interval_are_1_96_standard_errors_from_the_rate(wrong: int, count: int) -> None:
+    rate = wrong / count
+    low, high = (bound / 100 for bound in wilson(wrong, count))
+    assert 0 <= low <= rate <= high <= 1
+    for bound in (low, high):  # the standard error at the bound itself: that defines the interval
+        error = (bound * (1 - bound) / count) ** 0.5
+        assert abs(bound - rate) == pytest.approx(1.959964 * error, abs=1e-7)
+    assert low < rate or wrong == 0
+    assert high > rate or wrong == count
 
 
 def test_the_interval_of_a_gain_holds_the_truth_in_95_of_100_cases() -> None:

@@ -7,7 +7,6 @@ import pytest
 import torch
 from evaluations import evaluated, evaluation_of
 from experiments import Compose, Run
-from omegaconf import OmegaConf
 
 from ccnn.errors import UserError
 from ccnn.evaluation.weights import _without_weights
@@ -18,27 +17,27 @@ def test_a_run_is_scored_as_trained_and_in_other_forms(run: Run, tmp_path: Path)
     metrics = run("convert=true", "sampling=random", "sampling.evaluation=three_quarters", *longer)
     overrides = (f"run={tmp_path / 'run'}", "sampling=naive", "evaluation.device=cpu", "data.eval_batch_size=99")
     result = evaluated(tmp_path / "out", *overrides)
-    rows = {row["network"]: row for row in result["networks"]}
+    rows = {row.network: row for row in result.networks}
     assert list(rows) == ["CNN", "CCNN three_quarters", "CCNN naive"]
-    assert [row["as_trained"] for row in rows.values()] == [False, True, False]
-    assert rows["CCNN three_quarters"]["top1_error"] == pytest.approx(metrics["test/error"], abs=1e-3)
-    assert rows["CCNN three_quarters"]["multiply_adds"] == metrics["multiply_adds"]
-    assert rows["CNN"]["multiply_adds"] == metrics["plain_multiply_adds"]
-    assert rows["CNN"]["top1_error"] != rows["CCNN three_quarters"]["top1_error"]
-    assert (result["weights"], result["images"], result["batch_size"]) == ("best.ckpt", 500, 99)
-    assert result["parameters"] == metrics["parameters"]
+    assert [row.as_trained for row in rows.values()] == [False, True, False]
+    assert rows["CCNN three_quarters"].top1_error == pytest.approx(metrics["test/error"], abs=1e-3)
+    assert rows["CCNN three_quarters"].multiply_adds == metrics["multiply_adds"]
+    assert rows["CNN"].multiply_adds == metrics["plain_multiply_adds"]
+    assert rows["CNN"].top1_error != rows["CCNN three_quarters"].top1_error
+    assert (result.weights, result.images, result.batch_size) == ("best.ckpt", 500, 99)
+    assert result.parameters == metrics["parameters"]
 
 
 def test_a_plain_run_is_the_plain_network_and_its_last_weights_serve_too(run: Run, tmp_path: Path) -> None:
     metrics = run("data.validation_fraction=0", "callbacks.pictures=null")
     result = evaluated(tmp_path / "out", f"run={tmp_path / 'run'}", "sampling.skip_first=0")
-    assert result["weights"] == "last.ckpt"
-    assert [row["as_trained"] for row in result["networks"]] == [True, False, False]
-    assert result["networks"][0]["top1_error"] == pytest.approx(metrics["test/error"], abs=1e-3)
+    assert result.weights == "last.ckpt"
+    assert [row.as_trained for row in result.networks] == [True, False, False]
+    assert result.networks[0].top1_error == pytest.approx(metrics["test/error"], abs=1e-3)
 
 
-def test_one_of_a_runs_checkpoints_can_be_named(run: Run, tmp_path: Path) -> None:
-    run("callbacks.pictures=null")
+def test_one_of_a_runs_checkpoints_can_be_named_and_the_protocol_is_kept(run: Run, tmp_path: Path) -> None:
+    run("callbacks.pictures=null", "protocol=paper")
     checkpoints = tmp_path / "run" / "checkpoints"
     assert (checkpoints / "best.ckpt").is_file()
     shutil.copy(checkpoints / "last.ckpt", checkpoints / "other.ckpt")
@@ -46,23 +45,10 @@ def test_one_of_a_runs_checkpoints_can_be_named(run: Run, tmp_path: Path) -> Non
     saved["state_dict"]["model.classifier.bias"] = torch.tensor([100.0] + [0.0] * 9)  # everything is a 0
     torch.save(saved, checkpoints / "other.ckpt")
     result = evaluated(tmp_path / "out", f"run={checkpoints / 'other.ckpt'}", "sampling=naive")
-    assert (result["weights"], result["run"]) == ("other.ckpt", str(tmp_path / "run"))
-    assert result["networks"][0]["top1_error"] == pytest.approx(90, abs=2)
+    assert (result.weights, result.run, result.protocol) == ("other.ckpt", str(tmp_path / "run"), "paper")
+    assert result.networks[0].top1_error == pytest.approx(90, abs=2)
     with pytest.raises(UserError, match=r"no\.ckpt: there is no such file; expected a run's folder or one of its"):
         evaluation_of(f"run={checkpoints / 'no.ckpt'}")
-
-
-@pytest.mark.parametrize("protocol", ["honest", "paper"])
-def test_an_epoch_that_the_test_set_chose_is_told(
-    protocol: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(f"protocol={protocol}", "callbacks.pictures=null")
-    result = evaluated(tmp_path / "out", f"run={tmp_path / 'run'}", "sampling=naive", "evaluation.limit=20")
-    assert result["protocol"] == protocol
-    told = "best test epoch (protocol=paper)"
-    assert (told in capsys.readouterr().out.replace("\n", " ")) == (protocol == "paper")
-    assert (told in (tmp_path / "out/evaluation.md").read_text().splitlines()[0]) == (protocol == "paper")
-    assert f",{protocol}," in (tmp_path / "out/evaluation.csv").read_text()
 
 
 def test_a_run_that_began_with_published_weights_needs_them_no_more(compose: Compose) -> None:
@@ -95,19 +81,3 @@ def test_a_run_that_cannot_be_used_is_explained(run: Run, tmp_path: Path) -> Non
     refused("is no folder of a run, it has no config.yaml")
     with pytest.raises(UserError, match="nowhere is no folder; expected one"):
         evaluation_of(f"run={tmp_path / 'nowhere'}")
-
-
-@pytest.mark.parametrize("group", ["model", "data"])
-def test_what_a_foreign_run_names_is_built_only_if_the_folder_is_trusted(
-    group: str, run: Run, tmp_path: Path
-) -> None:
-    run("callbacks.pictures=null")
-    config = OmegaConf.load(tmp_path / "run/config.yaml")
-    OmegaConf.update(config, f"{group}._target_", "os.mkdir")
-    OmegaConf.save(config, tmp_path / "run/config.yaml")
-    overrides = (f"run={tmp_path / 'run'}",)
-    with pytest.raises(UserError, match=rf"^run: {group}\._target_ is 'os.mkdir' in .* add trust=true\.$"):
-        evaluated(tmp_path / "out", *overrides)
-    with pytest.raises(UserError, match=rf"{group}\.\w+: os\.mkdir takes no such argument"):
-        evaluated(tmp_path / "out", *overrides, "trust=true")
-    assert not (tmp_path / "out").exists()

@@ -11,7 +11,7 @@ from archives import write_idx
 from processes import Nursery
 from run_results import metrics, status
 
-from ccnn.report.folders import gather
+from ccnn.report.records import read_runs
 from ccnn.runs.status import read_status
 
 pytestmark = pytest.mark.slow
@@ -152,8 +152,9 @@ def test_what_is_refused_is_in_the_report_and_begins_once_it_is_right(nursery: N
     arguments = (*TINY, "trainer.max_epochs=1", "data=digits,mnist", f"data.root={tmp_path}/data",
                  "data.download=false", "data.batch_size=4")  # fmt: skip
     assert nursery.train(tmp_path, *arguments).code == 1
-    runs, _ = gather([tmp_path / "outputs/sweeps/s"])
-    assert sorted((run.state, "was not found" in (run.problem or "")) for run in runs) == [
+    runs, _ = read_runs([tmp_path / "outputs/sweeps/s"])
+    ends = [(run["state"], "was not found" in (run["problem"] or "")) for run in runs.to_dict("records")]
+    assert sorted(ends) == [
         ("failed", True), ("finished", False)]  # fmt: skip
     write_idx(tmp_path / "data")
     again = nursery.train(tmp_path, *arguments)

@@ -1,7 +1,6 @@
 """Composes and runs evaluations as `python scripts/evaluate.py …` does, in this process."""
 
 from pathlib import Path
-from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -9,7 +8,8 @@ from omegaconf import DictConfig
 
 from ccnn.cli.evaluate import evaluation_config
 from ccnn.config import CONF, validate
-from ccnn.evaluation import evaluate
+from ccnn.evaluation.record import EvaluationRecord
+from ccnn.evaluation.run import evaluate
 
 
 def evaluation_of(*overrides: str) -> tuple[DictConfig, Path | None, Path | None]:
@@ -21,7 +21,7 @@ def evaluation_of(*overrides: str) -> tuple[DictConfig, Path | None, Path | None
     return config, run, checkpoint
 
 
-def evaluated(folder: Path, *overrides: str) -> dict[str, Any]:
-    """Scores what these overrides ask for; returns what `ccnn.evaluation.evaluate` does."""
+def evaluated(folder: Path, *overrides: str) -> EvaluationRecord:
+    """Scores what these overrides ask for."""
     config, run, checkpoint = evaluation_of(*overrides)
     return evaluate(config, folder, overrides, run, checkpoint)

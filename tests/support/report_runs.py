@@ -4,7 +4,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
 from omegaconf import OmegaConf
+
+from ccnn.report.cells import numbers
+from ccnn.report.group import Grid, arrange
+from ccnn.report.paper import TABLES
+from ccnn.report.records import read_runs
 
 CONFIG = """\
 data:
@@ -53,8 +59,9 @@ def write_run(
     sampling: str = "naive",
     skip_first: int = 0,
     seed: int = 0,
-    protocol: str = "paper",
+    protocol: str | None = "paper",
     epochs: int = 300,
+    trained_epochs: int | None = None,
     train_images: int = 50_000,
     batch_size: int = 64,
     lr: float = 0.1,
@@ -64,6 +71,8 @@ def write_run(
     problem: str | None = None,
     date: str = "2026-01-01T12:00:00+00:00",
     commit: str = "a" * 40,
+    changed: bool = False,
+    gpus: tuple[str, ...] = (),
     target: str | None = None,
     settings: Mapping[str, object] | None = None,
     parameters: int = 11_173_962,
@@ -86,11 +95,11 @@ def write_run(
     environment = {
         "date": date,
         "seed": seed,
-        "packages": {"torch": "2.9.0", "numpy": "2.0"},
-        "git": {"commit": commit, "changed": False},
+        "packages": {"torch": "2.9.0", "numpy": "2.0.1"},
+        "git": {"commit": commit, "changed": changed},
         "processor": "AVX2",
         "threads": 1,
-        "gpus": [],
+        "gpus": list(gpus),
     }
     (folder / "environment.json").write_text(json.dumps(environment))
     status = {
@@ -110,7 +119,7 @@ def write_run(
             "plain_multiply_adds": multiply_adds,
             "multiply_adds": multiply_adds * ratio,
             "multiply_adds_ratio": float(ratio),
-            "epochs": epochs,
+            "epochs": trained_epochs or epochs,
             "training_seconds": seconds,
             "model": model,
             "data": data,
@@ -126,6 +135,18 @@ def write_run(
     if curve:
         write_curve(folder, curve)
     return folder
+
+
+def arranged(folder: Path, table: str | None = None) -> Grid:
+    """The runs below a folder, none of which is damaged, in their cells."""
+    runs, problems = read_runs([folder])
+    assert problems == []
+    return arrange(runs, TABLES[table] if table else None)
+
+
+def lines(folder: Path, table: str | None = None) -> pd.DataFrame:
+    """The numbers of all cells."""
+    return numbers(arranged(folder, table))
 
 
 def write_curve(folder: Path, curve: tuple[float, ...]) -> None:

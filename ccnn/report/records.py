@@ -1,0 +1,285 @@
+"""All runs below some folders as one DataFrame, a row for each run."""
+
+import json
+import os
+from ast import literal_eval
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml  # type: ignore[import-untyped]
+from omegaconf import OmegaConf
+
+from ccnn.config import CONF
+from ccnn.errors import UserError
+from ccnn.multisampling.samplers import Sampling
+from ccnn.runs.record import RunRecord
+from ccnn.runs.status import read_status
+
+Settings = Mapping[str, Any]
+
+COLUMNS = ("folder", "state", "problem", "model", "data", "augment", "convert", "sampling", "seed", "protocol",
+           "epochs", "train_images", "batch_size", "trained_epochs", "test/error", "started")  # fmt: skip
+"""What every frame of runs has. `epochs` are the configured ones; early stopping makes `trained_epochs` fewer."""
+
+CONFIG = "config."
+"""How the columns of settings begin that may change a result."""
+
+_IRRELEVANT = (
+    *("seed", "debug", "output_dir", "experiment", "hydra", "callbacks.", "logger.", "evaluation."),
+    *("convert", "sampling", "protocol", "data.batch_size", "data.train_images"),  # columns of their own
+    *("trainer.max_epochs", "scheduler.max_epochs"),
+    *("data.augmentations.", "data.recipe.", "data.validation_fraction"),
+    *(
+        "resume",
+        "sweep",
+        "exclude",
+        "task",
+        "trust",
+        "checkpointing",
+        "channels_last",
+        "compile",
+        "trainer.strategy",
+    ),
+    *("data.protocol", "data.root", "data.download", "data.num_workers", "data.seed", "data.eval_batch_size"),
+    *("trainer.default_root_dir", "trainer.accelerator", "trainer.enable", "trainer.log_every"),
+    *("trainer.num_sanity", "trainer.use_distributed_sampler", "trainer.deterministic", "model.checkpointing"),
+)
+"""How the keys of a config begin that cannot make two runs of one cell incomparable."""
+
+_MARKS = ("metrics.json", "status.json", "config.yaml")
+_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is ten times faster
+
+
+def read_runs(paths: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
+    """Reads all runs in and below some folders, or those that an earlier report listed in a runs.csv.
+
+    Returns:
+        The runs, dtype object, None where unknown: `COLUMNS`, the keys of metrics.json and, dotted, of
+        environment.json, and settings as `config.<key>`; and a line for each file or folder that was skipped.
+
+    Raises:
+        UserError: a path does not exist, or there is no run that can be used.
+    """
+    problems: list[str] = []
+    rows: list[dict[str, Any]] = []
+    folders: dict[Path, Path] = {}  # a run below two of the paths is one run
+    for path in paths:
+        if path.is_file() and path.suffix == ".csv":
+            rows += _read_csv(path)
+        elif path.is_dir():
+            for folder in _run_folders(path, problems):
+                folders.setdefault(folder.resolve(), folder)
+        else:
+            raise UserError(
+                f"{path}: no such folder; expected one that train.py wrote, such as those in outputs/sweeps."
+            )
+    names = ", ".join(map(str, paths))
+    if not folders and not rows:
+        raise UserError(
+            f"{names}: contains no run, nor do the folders below; expected metrics.json or config.yaml, as "
+            "train.py writes them."
+        )
+    for folder in folders.values():
+        try:
+            rows.append(_read_run(folder, problems))
+        except (UserError, ValueError) as error:
+            problems.append(f"{folder}: skipped; {str(error).rstrip('.')}.")
+    if not rows:
+        raise UserError(
+            f"{names}: none of {len(folders)} run folders can be used; the first: {problems[0].rstrip('.')}."
+        )
+    runs = pd.DataFrame(rows, dtype=object)
+    runs = runs.reindex(columns=list(dict.fromkeys([*COLUMNS, *runs.columns])))
+    return runs.astype(object).where(runs.notna(), None), problems
+
+
+def runs_csv(runs: pd.DataFrame) -> str:
+    """All runs as CSV, in order of their folders; `read_runs` reads it again."""
+    return runs.sort_values("folder", key=lambda folders: folders.map(str)).to_csv(
+        index=False, lineterminator="\n"
+    )
+
+
+def flatten(tree: Settings, prefix: str = "") -> dict[str, Any]:
+    """Dotted keys of a tree and their values; lists become text.
+
+    >>> flatten({"optimizer": {"lr": 0.1, "betas": [0.9, 0.99]}, "seed": 0})
+    {'optimizer.lr': 0.1, 'optimizer.betas': '[0.9, 0.99]', 'seed': 0}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = str(value) if isinstance(value, list) else value
+    return flat
+
+
+def _run_folders(folder: Path, problems: list[str]) -> Iterator[Path]:
+    """The folder itself and those below it that contain a run, in order of their names."""
+
+    def skip(error: OSError) -> None:
+        problems.append(f"{error.filename}: skipped; {error.strerror}.")
+
+    for place, below, files in os.walk(folder, onerror=skip):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        if any(mark in files for mark in _MARKS):
+            yield Path(place)
+
+
+def _read_run(folder: Path, problems: list[str]) -> dict[str, Any]:
+    """One row: from metrics.json, and from config.yaml where that says nothing, as for all that did not finish.
+
+    Raises:
+        UserError: metrics.json is damaged.
+        ValueError: the files do not say what was run.
+    """
+    record = RunRecord.read(folder)
+    metrics = record.to_dict() if record else {}
+    config = _load(folder / "config.yaml", lambda text: yaml.load(text, Loader=_YAML), problems)
+    environment = _load(folder / "environment.json", json.loads, problems)
+    if not metrics and not config:
+        raise ValueError("neither metrics.json nor config.yaml says what was run")
+    model, data, trainer = (_mapping(config, key) for key in ("model", "data", "trainer"))
+    convert = _first(metrics.get("convert"), config.get("convert"))
+    known = {
+        "model": _first(metrics.get("model"), model.get("name"), _last(model.get("_target_"))),
+        "data": _first(metrics.get("data"), data.get("name"), _last(data.get("_target_"))),
+        "augment": str(_first(metrics.get("augment"), data.get("augment"), "not recorded")),
+        "convert": convert,
+        "sampling": _sampling(metrics, config) if convert else None,
+        "seed": _first(metrics.get("seed"), config.get("seed")),
+        "protocol": _first(metrics.get("protocol"), config.get("protocol")),
+        "epochs": trainer.get("max_epochs"),
+        "train_images": metrics.get("train_images"),
+        "batch_size": _first(metrics.get("batch_size"), data.get("batch_size")),
+        "trained_epochs": metrics.get("epochs"),
+    }
+    kinds = {"model": str, "data": str, "convert": bool, "seed": int}
+    for key, kind in kinds.items():
+        if not isinstance(known[key], kind):
+            raise ValueError(f"config.yaml: expected {kind.__name__} for {key}, got {known[key]!r}")
+    if not isinstance(known["epochs"], int) or known["epochs"] < 1:  # max_epochs=-1: max_steps or max_time decide
+        known["epochs"] = metrics.get("epochs")
+    known["model"] = _full_name(known["model"], model)
+    status = read_status(folder)
+    state = "finished" if metrics else status.state or "unfinished"
+    problem = " ".join(str(status.error).split()) if status.error else None
+    state = "unfinished" if state == "finished" and not metrics else state
+    settings = {key: _home(value) for key, value in flatten(config).items() if not key.startswith(_IRRELEVANT)}
+    return {
+        "folder": folder,
+        "state": state,
+        "problem": problem,
+        **known,
+        **{key: value for key, value in metrics.items() if key not in (*known, "epochs")},
+        **{key: value for key, value in flatten(environment).items() if key != "seed"},
+        **{f"{CONFIG}{key}": value for key, value in settings.items()},
+        "started": _started(folder, environment),
+    }
+
+
+def _read_csv(path: Path) -> list[dict[str, Any]]:
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False).map(_value)
+        missing = {"model", "data", "seed", "convert", "test/error"} - {*frame.columns}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as the runs.csv of a report: {error}.") from error
+    if missing:
+        raise UserError(f"{path}: is no runs.csv of a report; it lacks {', '.join(sorted(missing))}.")
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _value(text: str) -> Any:
+    """What a cell of runs.csv was before it was written."""
+    try:
+        value = literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text or None
+    return value if isinstance(value, bool | int | float) else text
+
+
+def _load(path: Path, parse: Callable[[str], Any], problems: list[str]) -> dict[str, Any]:
+    """A file's mapping; empty, with a line in `problems` if the file exists, if it cannot be read."""
+    try:
+        content = parse(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"expected a mapping, got {type(content).__name__}")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        problems.append(f"{path}: skipped; it cannot be read: {reason}.")
+        return {}
+    return content
+
+
+def _full_name(name: str, model: Settings) -> str:
+    """The model's name, with whatever makes it another network than the one of that name in conf/model."""
+    target = str(model.get("_target_", ""))
+    if target.endswith(("torchvision_model", "timm_model")):
+        return f"{name} ({target.rpartition('.')[2].removesuffix('_model')})"
+    if target and not target.startswith("ccnn."):
+        return f"{name} ({target.partition('.')[0]})"
+    known = _network(name)
+    follow_the_data = ("name", "in_channels", "num_classes", "checkpointing")
+    changed = [
+        f"model.{key}={str(value).replace(' ', '')}"
+        for key, value in model.items()
+        if known and key not in follow_the_data and (key not in known or _home(value) != _home(known[key]))
+    ]
+    return " ".join([name, *changed])
+
+
+@cache
+def _network(name: str) -> dict[str, Any]:
+    """The content of conf/model/<name>.yaml with its defaults; empty if there is no such file."""
+    path = CONF / "model" / f"{name}.yaml"
+    if name != path.stem or not path.is_file():
+        return {}
+    content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    inherited: dict[str, Any] = {}
+    for other in content.pop("defaults", []):
+        inherited |= _network(other) if other != "_self_" else {}
+    return inherited | content
+
+
+def _home(value: object) -> object:
+    """A target without its module, if it is ours: modules have moved between versions."""
+    return f"ccnn.{_last(value)}" if isinstance(value, str) and value.startswith("ccnn.") else value
+
+
+def _sampling(metrics: Settings, config: Settings) -> str:
+    """The sampling as ccnn.Sampling prints it, so that failed and finished runs have the same text."""
+    settings = {key: value for key, value in _mapping(config, "sampling").items() if key != "_target_"}
+    try:
+        if settings:
+            return str(Sampling(**settings))
+    except (TypeError, ValueError):
+        pass  # of another version of ccnn
+    return str(_first(metrics.get("sampling"), settings.get("name"), "not recorded"))
+
+
+def _started(folder: Path, environment: Settings) -> float:
+    """When the run began, in seconds: the date in environment.json, else the age of its files."""
+    try:
+        return datetime.fromisoformat(environment["date"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        return max((folder / mark).stat().st_mtime for mark in _MARKS if (folder / mark).exists())
+
+
+def _mapping(tree: Settings, key: str) -> Settings:
+    value = tree.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def _last(target: object) -> str | None:
+    return target.rpartition(".")[2] if isinstance(target, str) else None

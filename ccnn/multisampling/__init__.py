@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .joint import JointAdaptiveAvgPool2d, JointAdaptiveMaxPool2d, JointDropout2d, ToDense
     from .pooling import CheckeredAvgPool2d, CheckeredLPPool2d, CheckeredMaxPool2d
     from .samplers import Sampling
+    from .verification import verify
 
 __all__ = [
     "CheckeredAvgPool2d",
@@ -35,6 +36,7 @@ __all__ = [
     "parameters",
     "register_rule",
     "summary",
+    "verify",
 ]
 
 _HOMES = {
@@ -45,6 +47,7 @@ _HOMES = {
     "joint": ("JointAdaptiveAvgPool2d", "JointAdaptiveMaxPool2d", "JointDropout2d", "ToDense"),
     "pooling": ("CheckeredAvgPool2d", "CheckeredLPPool2d", "CheckeredMaxPool2d"),
     "samplers": ("Sampling",),
+    "verification": ("verify",),
 }
 
 

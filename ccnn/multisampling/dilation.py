@@ -75,7 +75,7 @@ def dilate(model: _Model, input_size: InputSize) -> _Model:
         raise ConversionError("dilate: the model is converted already; dilate the plain network")
     try:
         with torch.random.fork_rng(devices=[]):
-            chosen = _plan_and_check(model, input_size)
+            chosen, _ = plan_and_check(model, input_size)
     except ConversionError as error:
         raise ConversionError(f"dilate: {str(error).removeprefix('convert: ')}") from error
     _apply(model, chosen)
@@ -90,7 +90,12 @@ _KINDS: dict[type[nn.Module], type[Dilated]] = {
 }
 
 
-def _plan_and_check(model: nn.Module, input_size: InputSize) -> _Chosen:
+def plan_and_check(model: nn.Module, input_size: InputSize) -> tuple[_Chosen, float]:
+    """What each layer becomes, and how far the outputs of the dilated network are from complete multisampling's.
+
+    Raises:
+        ConversionError: as for `dilate`.
+    """
     plain = stand_in(model)
     shared = {id(parameter): parameter for parameter in plain.parameters()}
     complete = convert(copy.deepcopy(plain, shared), input_size, "complete")
@@ -98,6 +103,7 @@ def _plan_and_check(model: nn.Module, input_size: InputSize) -> _Chosen:
     steps = conversion_report(complete).steps
     x = small_images(plain, input_size, prod(stride for stride, _ in steps))
     _apply(plain, chosen)
+    largest = 0.0
     for training in modes:
         try:
             difference, where = compare(
@@ -112,7 +118,8 @@ def _plan_and_check(model: nn.Module, input_size: InputSize) -> _Chosen:
                 f"{where} cannot be dilated: the network's output would differ from complete multisampling's by "
                 f"{difference:.1g} of its size, since something there depends on which pixels are neighbours"
             )
-    return chosen
+        largest = max(largest, difference)
+    return chosen, largest
 
 
 def _plan(model: nn.Module, complete: nn.Module, input_size: InputSize) -> tuple[_Chosen, list[bool]]:

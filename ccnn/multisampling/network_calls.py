@@ -76,10 +76,9 @@ def calls_of(dry: nn.Module, size: InputSize) -> list[Call]:
     return finished
 
 
-def plain_calls(model: nn.Module, size: InputSize, calls: list[Call]) -> Sequence[Call | None]:
-    """The same calls in the plain network; None for each if there is no plain network."""
-    dry = skeleton(model)
-    for module in dry.modules():
+def make_plain(model: nn.Module) -> None:
+    """Turns a converted network into the plain one, in place."""
+    for module in model.modules():
         layers: list[Any] = [module]
         if isinstance(module, FunctionalCalls):
             layers += named_calls(module.calls)
@@ -89,6 +88,12 @@ def plain_calls(model: nn.Module, size: InputSize, calls: list[Call]) -> Sequenc
         for hooks in (module._forward_pre_hooks, module._forward_hooks):
             for key in [k for k, hook in hooks.items() if isinstance(hook, _MERGES)]:
                 del hooks[key]
+
+
+def plain_calls(model: nn.Module, size: InputSize, calls: list[Call]) -> Sequence[Call | None]:
+    """The same calls in the plain network; None for each if there is no plain network."""
+    dry = skeleton(model)
+    make_plain(dry)
     try:
         plain = calls_of(dry, size)
     except Exception:

@@ -22,6 +22,9 @@ _SETTINGS = {
     "optimizer.momentum": 0.9,
     "optimizer.nesterov": True,
     "optimizer.weight_decay": 1e-4,
+    "optimizer.decay_norm_and_bias": True,
+    "loss._target_": "torch.nn.CrossEntropyLoss",
+    "mix._target_": None,
     "scheduler._target_": "ccnn.multistep",
     "scheduler.fractions": "[0.5, 0.75]",
     "scheduler.gamma": 0.1,
@@ -51,6 +54,8 @@ _TRAINER = {
 """Lightning's defaults of what changes a training. Precision is left out: it depends on the machine."""
 
 _NAMES = {
+    "loss._target_": "loss",
+    "mix._target_": "mix",
     "optimizer._target_": "optimizer",
     "optimizer.lr": "learning rate",
     "optimizer.weight_decay": "weight decay",
@@ -87,10 +92,8 @@ def differences(block: Block, settings: Settings) -> tuple[Difference, ...]:
         for key in _NAMES
         if "_target_" in key and settings.get(key, recipe[key]) != recipe[key]
     }
-    others = {key for key in settings if key.startswith(("optimizer.", "scheduler."))} - {
-        *recipe,
-        *_WITHOUT_EFFECT,
-    }
+    trained_with = ("callbacks.", "loss.", "mix.", "optimizer.", "scheduler.")
+    others = {key for key in settings if key.startswith(trained_with)} - {*recipe, *_WITHOUT_EFFECT}
     for key in (*recipe, *sorted(others)):
         group = key.partition(".")[0]
         unknown = group not in groups or (group == "data" and key not in settings)

@@ -47,8 +47,15 @@ _IRRELEVANT = (
     *("data.protocol", "data.root", "data.download", "data.num_workers", "data.seed", "data.eval_batch_size"),
     *("trainer.default_root_dir", "trainer.accelerator", "trainer.enable", "trainer.log_every"),
     *("trainer.num_sanity", "trainer.use_distributed_sampler", "trainer.deterministic", "model.checkpointing"),
+    "trainer.channels_last",
 )
 """How the keys of a config begin that cannot make two runs of one cell incomparable."""
+
+_ADDED = {"loss._target_": "torch.nn.CrossEntropyLoss", "optimizer.decay_norm_and_bias": True}
+"""Settings that older versions had without recording them."""
+
+_OBSERVERS = ("ModelCheckpoint", "Progress", "Throughput", "Pictures", "LearningRateMonitor", "RichProgressBar")
+"""Callbacks that do not change the training."""
 
 _MARKS = ("metrics.json", "status.json", "config.yaml")
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is ten times faster
@@ -171,6 +178,7 @@ def _read_run(folder: Path, problems: list[str]) -> dict[str, Any]:
     problem = " ".join(str(status.error).split()) if status.error else None
     state = "unfinished" if state == "finished" and not metrics else state
     settings = {key: _home(value) for key, value in flatten(config).items() if not key.startswith(_IRRELEVANT)}
+    settings = {**_ADDED, **settings, **_callbacks(config)} if config else {}
     return {
         "folder": folder,
         "state": state,
@@ -262,6 +270,17 @@ def _sampling(metrics: Settings, config: Settings) -> str:
     except (TypeError, ValueError):
         pass  # of another version of ccnn
     return str(_first(metrics.get("sampling"), settings.get("name"), "not recorded"))
+
+
+def _callbacks(config: Settings) -> dict[str, str]:
+    """Callbacks that may change the training or its weights: `{"callbacks.ema": "decay=0.999"}`."""
+    return {
+        f"callbacks.{name}": " ".join(
+            f"{key}={value}" for key, value in flatten(node).items() if key != "_target_"
+        )
+        for name, node in _mapping(config, "callbacks").items()
+        if isinstance(node, Mapping) and _last(node.get("_target_")) not in _OBSERVERS
+    }
 
 
 def _started(folder: Path, environment: Settings) -> float:

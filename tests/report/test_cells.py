@@ -186,6 +186,25 @@ def test_whatever_changes_the_training_is_a_difference_to_the_paper(
     assert cell["published"] == 5.49
 
 
+@pytest.mark.parametrize(
+    ("override", "difference"),
+    [
+        (None, None),
+        ("loss=label_smoothing", ("loss.label_smoothing", 0.1, None)),
+        ("mix=mixup", ("mix", "MixUp", None)),
+        ("callbacks=[default,ema]", ("callbacks.ema", "decay=0.999", None)),
+    ],
+)
+def test_conf_with_the_papers_protocol_is_the_papers_recipe(
+    override: str | None, difference: tuple[str, object, object] | None, compose: Compose, tmp_path: Path
+) -> None:
+    config = compose("data=cifar10", "protocol=paper", "model=resnet18", *([override] if override else []))
+    config.output_dir = str(tmp_path)
+    OmegaConf.save(config, write_run(tmp_path / "a", 6.0) / "config.yaml", resolve=True)
+    [[_, cell]] = lines(tmp_path).iterrows()
+    assert (cell["published"], cell["unlike"]) == (5.49, (difference,) if difference else ())
+
+
 @pytest.mark.parametrize("augment", ["none", "shift", "standard"])
 def test_each_augmentation_of_mnist_is_the_papers(augment: str, tmp_path: Path) -> None:
     normal = {"data.mean": [0.1307], "data.std": [0.3081], "data.image_size": 28}

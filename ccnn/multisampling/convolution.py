@@ -43,7 +43,7 @@ def conv2d(
         [[[[0.0, 2.0], [8.0, 10.0]]], [[[5.0, 7.0], [13.0, 15.0]]]]
     """
     (above, below), (left, right) = pads
-    kernel = (weight.shape[2], weight.shape[3])
+    kernel = height_and_width(weight)
     height, width = height_and_width(x)
     padded_size = (height + above + below, width + left + right)
     windows = output_size(padded_size, kernel, stride, (0, 0), dilation, ceil_mode=False)

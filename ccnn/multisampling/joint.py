@@ -59,8 +59,9 @@ class JointAdaptiveAvgPool2d(Joint, nn.AdaptiveAvgPool2d):
         return pair(module.output_size) == (1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        maps = unfold(x, self.submaps_now)
-        return fold(maps.mean((0, 3, 4), keepdim=True).expand(len(maps), -1, -1, -1, -1))
+        submaps = self.submaps_now
+        joint = unfold(x, submaps).mean((0, 3, 4), keepdim=True)
+        return fold(joint.expand(submaps, -1, -1, -1, -1))
 
 
 class JointAdaptiveMaxPool2d(Joint, nn.AdaptiveMaxPool2d):
@@ -79,8 +80,9 @@ class JointAdaptiveMaxPool2d(Joint, nn.AdaptiveMaxPool2d):
         return pair(module.output_size) == (1, 1) and not module.return_indices
 
     def forward(self, x: Tensor) -> Tensor:
-        maps = unfold(x, self.submaps_now)
-        return fold(maps.amax((0, 3, 4), keepdim=True).expand(len(maps), -1, -1, -1, -1))
+        submaps = self.submaps_now
+        joint = unfold(x, submaps).amax((0, 3, 4), keepdim=True)
+        return fold(joint.expand(submaps, -1, -1, -1, -1))
 
 
 class JointDropout2d(Joint, nn.Dropout2d):

@@ -32,8 +32,8 @@ def max_pool2d(x: Tensor, placement: Placement, windows: Windows) -> Tensor:
     altogether gives 0, as beyond the border there are zeros.
     """
 
-    def pool(x: Tensor, padding: Pair) -> Tensor:
-        out = F.max_pool2d(x, windows.kernel, windows.stride, padding, windows.dilation, ceil_mode=True)
+    def pool(x: Tensor, padding: Pair, ceil_mode: bool) -> Tensor:
+        out = F.max_pool2d(x, windows.kernel, windows.stride, padding, windows.dilation, ceil_mode)
         # The taps of a dilated window can step over a small input altogether.
         return out if windows.dilation == (1, 1) else out.masked_fill(out == -inf, 0.0)
 
@@ -47,14 +47,15 @@ def avg_pool2d(
 
     What lies beyond the border are zeros that count as padding does; a window with nothing to count gives 0.
     """
-    if divisor is None and count_include_pad and not windows.ceil_mode:
-        divisor = windows.kernel[0] * windows.kernel[1]
+    all_counts = divisor is None and count_include_pad and not windows.ceil_mode
 
-    def pool(x: Tensor, padding: Pair) -> Tensor:
-        return F.avg_pool2d(x, windows.kernel, windows.stride, padding, True, False, divisor)
+    def pool(x: Tensor, padding: Pair, ceil_mode: bool) -> Tensor:
+        # Not by a divisor of k², which ONNX's exporters ignore.
+        return F.avg_pool2d(x, windows.kernel, windows.stride, padding, ceil_mode, all_counts, divisor)
 
-    counted = None if divisor else windows.pads if count_include_pad else _NONE
-    return _pool(x, placement, windows, 0.0, pool, counted)
+    if all_counts or divisor:
+        return _pool(x, placement, windows, 0.0, pool, may_round_up=not all_counts)
+    return _pool(x, placement, windows, 0.0, pool, windows.pads if count_include_pad else _NONE)
 
 
 def lp_pool2d(x: Tensor, placement: Placement, norm_type: float, windows: Windows) -> Tensor:
@@ -72,8 +73,9 @@ def _pool(
     placement: Placement,
     windows: Windows,
     border: float,
-    pool: Callable[[Tensor, Pair], Tensor],
+    pool: Callable[[Tensor, Pair, bool], Tensor],
     counted: Pads | None = None,
+    may_round_up: bool = True,
 ) -> Tensor:
     """Pools at every position kept; a window that starts beyond the input gives 0.
 
@@ -85,8 +87,9 @@ def _pool(
         placement: the submaps, and the positions kept for each.
         windows: the unshifted windows.
         border: what padding and all beyond it is made of.
-        pool: the operation, strided and rounding up, told how much to pad on both sides.
+        pool: the operation, strided, of a map, the padding on both sides, and whether it rounds up.
         counted: the padding that counts, if `pool` averages over what lies within the input and that.
+        may_round_up: whether `pool` is right for a last window that leaves the padding, too.
     """
     height, width = height_and_width(x)
     kernel, stride, (above, left), dilation, ceil_mode = windows
@@ -97,16 +100,17 @@ def _pool(
 
     def at(x: Tensor, shift: Position) -> Tensor:
         grid = _Grid.of(height_and_width(x), size, windows, shift)
-        if grid.native and not any(map(any, counted or ())):
-            return cut(pool(x, grid.padding), grid.dropped, size)
+        if grid.native and (may_round_up or not grid.ceil_mode) and not any(map(any, counted or ())):
+            out = pool(x, grid.padding, grid.ceil_mode)
+            return cut(cut(out, grid.dropped, grid.inside), (0, 0), size)
         start = (shift[0] - above[0], shift[1] - left[0])
-        out = pool(cut(x, start, reach, border), (0, 0))
+        out = pool(cut(x, start, reach, border), (0, 0), False)
         if counted:
             ones = F.pad(torch.ones_like(x[:1, :1]), (*counted[1], *counted[0]), value=1.0)
             start = (start[0] + counted[0][0], start[1] + counted[1][0])
-            share = pool(cut(ones, start, reach), (0, 0))
+            share = pool(cut(ones, start, reach), (0, 0), False)
             out = out / share.clamp(min=1 / (kernel[0] * kernel[1]))
-        return out if grid.inside == size else cut(cut(out, (0, 0), grid.inside), (0, 0), size)
+        return cut(cut(out, (0, 0), grid.inside), (0, 0), size)
 
     return at_positions(x, placement, at, windows.pads, reach)
 
@@ -118,12 +122,15 @@ class _Grid(NamedTuple):
         padding: on both sides.
         dropped: how many of its windows come before the grid's first.
         inside: how many windows of the grid start above and left of the input's end.
+        ceil_mode: whether PyTorch has to round up. Only then: of ONNX's runtimes some do not drop, as PyTorch
+            does, a last window that starts beyond the input.
         native: whether PyTorch admits that padding and then has all windows that are inside.
     """
 
     padding: Pair
     dropped: Pair
     inside: Pair
+    ceil_mode: bool
     native: bool
 
     @classmethod
@@ -135,11 +142,15 @@ class _Grid(NamedTuple):
         inside = [
             max(min(size[axis], (input_size[axis] - 1 + lead[axis]) // stride[axis] + 1), 0) for axis in (0, 1)
         ]
-        there = output_size(input_size, kernel, stride, (padding[0], padding[1]), dilation, ceil_mode=True)
-        native = all(
-            2 * padding[axis] <= kernel[axis] and there[axis] - dropped[axis] >= inside[axis] for axis in (0, 1)
-        )
-        return cls((padding[0], padding[1]), (dropped[0], dropped[1]), (inside[0], inside[1]), native)
+
+        def enough(ceil_mode: bool) -> bool:
+            there = output_size(input_size, kernel, stride, (padding[0], padding[1]), dilation, ceil_mode)
+            return all(there[axis] - dropped[axis] >= inside[axis] for axis in (0, 1))
+
+        ceil_mode = not enough(ceil_mode=False)
+        admitted = all(2 * padding[axis] <= kernel[axis] for axis in (0, 1))
+        native = admitted and (not ceil_mode or enough(ceil_mode=True))
+        return cls((padding[0], padding[1]), (dropped[0], dropped[1]), (inside[0], inside[1]), ceil_mode, native)
 
 
 class CheckeredMaxPool2d(Multisampling, nn.MaxPool2d):

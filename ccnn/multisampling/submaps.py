@@ -22,7 +22,8 @@ def unfold(x: Tensor, submaps: int) -> Tensor:
             f"a batch of {x.shape[0]} cannot hold {submaps} submaps of every image: "
             "the layer's `submaps` does not fit the network, or the input is not folded"
         )
-    return x.unflatten(0, (submaps, x.shape[0] // submaps))  # not -1, which an empty batch leaves open
+    # Not unflatten(0, (submaps, -1)): an empty batch leaves −1 open, and ONNX's tracer makes a constant of it.
+    return x.view(submaps, x.shape[0] // submaps, *x.shape[1:])
 
 
 def fold(x: Tensor) -> Tensor:
@@ -40,7 +41,8 @@ def stack(x: Tensor, submaps: int) -> Tensor:
 
 def unstack(x: Tensor, submaps: int) -> Tensor:
     """(N, C, S·H, W) → (S·N, C, H, W), the inverse of `stack`."""
-    return fold(x.unflatten(2, (submaps, -1)).permute(2, 0, 1, 3, 4))
+    maps = x.view(*x.shape[:2], submaps, x.shape[2] // submaps, x.shape[3])
+    return fold(maps.permute(2, 0, 1, 3, 4))
 
 
 def merge(x: Tensor, submaps: int) -> Tensor:

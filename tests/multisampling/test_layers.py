@@ -1,5 +1,7 @@
 """The layers against the operation at stride 1, from which positions are picked (tests/reference.py)."""
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import multisample_reference
-from torch import nn
+from torch import Tensor, nn
 
 from ccnn.multisampling.base import Multisampling, Placement
 from ccnn.multisampling.conversion.rules import become, find_rule
@@ -55,9 +57,7 @@ def assignments(draw: st.DrawFn, stride: int) -> tuple[int, Assignment]:
     return submaps, tuple(draw(st.lists(sampler, min_size=count, max_size=count)))
 
 
-@settings(max_examples=600, deadline=None)
-@given(st.data())
-def test_convolution(data: st.DataObject) -> None:
+def convolution(data: st.DataObject) -> None:
     stride, groups = data.draw(st.integers(2, 4)), data.draw(st.sampled_from([1, 2, 4]))
     mode: Any = data.draw(st.sampled_from(["zeros", "reflect", "replicate", "circular"]))
     kernel, dilation, padding = data.draw(pairs(1, 5)), data.draw(pairs(1, 2)), data.draw(pairs(0, 3))
@@ -66,9 +66,7 @@ def test_convolution(data: st.DataObject) -> None:
     check(plain, 4, size, *data.draw(assignments(stride)))
 
 
-@settings(max_examples=600, deadline=None)
-@given(st.data())
-def test_max_pooling(data: st.DataObject) -> None:
+def max_pooling(data: st.DataObject) -> None:
     stride, kernel = data.draw(st.integers(2, 4)), data.draw(pairs(1, 5))
     padding = tuple(data.draw(st.integers(0, k // 2)) for k in kernel)
     dilation = data.draw(pairs(1, 2))
@@ -77,9 +75,7 @@ def test_max_pooling(data: st.DataObject) -> None:
     check(plain, 3, size, *data.draw(assignments(stride)))  # type: ignore[arg-type]
 
 
-@settings(max_examples=600, deadline=None)
-@given(st.data())
-def test_average_pooling(data: st.DataObject) -> None:
+def average_pooling(data: st.DataObject) -> None:
     stride, kernel = data.draw(st.integers(2, 4)), data.draw(pairs(1, 5))
     padding = tuple(data.draw(st.integers(0, k // 2)) for k in kernel)
     size = tuple(k + data.draw(st.integers(0, 6)) for k in kernel)
@@ -94,13 +90,52 @@ def test_average_pooling(data: st.DataObject) -> None:
     check(plain, 3, size, *data.draw(assignments(stride)))  # type: ignore[arg-type]
 
 
-@settings(max_examples=600, deadline=None)
-@given(st.data())
-def test_power_average_pooling(data: st.DataObject) -> None:
+def power_average_pooling(data: st.DataObject) -> None:
     stride, kernel = data.draw(st.integers(2, 4)), data.draw(pairs(1, 5))
     size = tuple(k + data.draw(st.integers(0, 6)) for k in kernel)
     plain = nn.LPPool2d(2, kernel, stride, data.draw(st.booleans()))
     check(plain, 3, size, *data.draw(assignments(stride)))  # type: ignore[arg-type]
+
+
+KINDS = [convolution, max_pooling, average_pooling, power_average_pooling]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_layer_is_its_operation_at_stride_1_and_picked(kind: Callable[[st.DataObject], None]) -> None:
+    given(st.data())(settings(max_examples=120, deadline=None)(kind))()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_so_it_is_in_a_thousand_cases(kind: Callable[[st.DataObject], None]) -> None:
+    given(st.data())(settings(max_examples=1000, deadline=None)(kind))()
+
+
+CHANNELS_LAST: dict[str, nn.Module] = {
+    "conv": nn.Conv2d(8, 8, 3, 2, 1),
+    "conv, not padded": nn.Conv2d(8, 8, 3, 2),
+    "conv, reflected": nn.Conv2d(8, 8, 3, 2, 1, padding_mode="reflect"),
+    "max": nn.MaxPool2d(3, 2, 1),
+    "max, not padded": nn.MaxPool2d(2),
+    "average": nn.AvgPool2d(2),
+    "average, ceil": nn.AvgPool2d(3, 2, ceil_mode=True),
+}
+
+
+# One position each: where several gradients are summed, the first one's layout would hide the others'.
+@pytest.mark.parametrize("samplers", [(((1, 1),),), (((0, 1),), ((1, 0),))], ids=["one", "two"])
+@pytest.mark.parametrize("kind", CHANNELS_LAST)
+def test_channels_last_survives_forward_and_backward(kind: str, samplers: Assignment) -> None:
+    """A gradient in another layout would have every layer before it convert it."""
+    layer = multisampling(copy.deepcopy(CHANNELS_LAST[kind]), 2, samplers)
+    x = torch.randn(8, 8, 12, 12).to(memory_format=torch.channels_last)
+    seen: list[Tensor] = []
+    x = x.requires_grad_().mul(1)
+    x.register_hook(seen.append)
+    out = layer(x)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    out.backward(torch.randn_like(out))
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])

@@ -77,7 +77,7 @@ class CheckeredAvgPool2dSame(CheckeredAvgPool2d):
     def multisample(self, x: Tensor, placement: Placement) -> Tensor:
         kernel = pair(self.kernel_size)
         pads = same_padding((x.shape[2], x.shape[3]), kernel, strides(self))
-        return avg_pool2d(x, placement, Windows(kernel, strides(self), pads), divisor=kernel[0] * kernel[1])
+        return avg_pool2d(x, placement, Windows(kernel, strides(self), pads))
 
 
 class CheckeredBlurPool2d(Multisampling):

@@ -344,7 +344,7 @@ def test_the_method_needs_nothing_but_torch() -> None:
         import importlib, sys
 
         sys.modules.update(dict.fromkeys({others()!r}))  # None there makes an import fail
-        for module in ("samplers", "submaps", "convolution", "pooling", "joint", "draws", "conversion", "dilation"):
+        for module in ("samplers", "convolution", "pooling", "joint", "draws", "conversion", "dilation"):
             importlib.import_module("ccnn.multisampling." + module)
         import torch, ccnn
         model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2, 1), torch.nn.Flatten(), torch.nn.Linear(256, 2))

@@ -129,7 +129,7 @@ def test_more_devices_than_there_are(refused: Callable[..., str], monkeypatch: p
 TYPED: dict[str, str] = {
     "model=resnet5": "model: there is no choice 'resnet5'",
     "modle=toy": "modle: there is no such key; did you mean model",
-    "data.batch_size=-1 seed=x": "data.batch_size: expected an integer ≥ 1, got -1.\nseed: expected an integer",
+    "data.batch_size=-1 seed=x": "seed: expected an integer from 0 to 4294967295, got 'x'.\ndata.batch_size: ",
     "seed=0,1": "add --multirun",
     "hydra.run.dir=/dev/null/run": "/dev/null/run: cannot be used: Not a directory",
     "--config-name=nothing": "Cannot find primary config 'nothing'",

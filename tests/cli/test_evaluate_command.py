@@ -67,9 +67,9 @@ def test_a_run_brings_its_own_data_and_keys_of_its_data_can_follow_their_name(ru
         ("sampling=naive,lattice", "Ambiguous value for argument 'sampling=naive,lattice'"),
         (
             "evaluation.samplings=[latice]",
-            "evaluation.samplings: there is no choice 'latice'; did you mean 'lattice'",
+            "evaluation.samplings: expected a list of traditional, naive, lattice, ",
         ),
-        ("sampling=random", "evaluation.samplings: random draws in training alone"),
+        ("sampling=random", "evaluation.samplings: expected a list of traditional, naive"),
         ("data.eval_batch_size=0", "data.eval_batch_size: expected an integer ≥ 1"),
         ("run=nowhere", "run: nowhere is no folder; expected one such as those in outputs/runs"),
         ("run=no.ckpt", "run: no.ckpt: there is no such file; expected a run's folder or one of its"),

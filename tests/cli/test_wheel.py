@@ -30,18 +30,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 target.symlink_to(os.readlink(source))
             else:
                 target.write_bytes(source.read_bytes())
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "-w",
-        folder,
-        copy,
-    ]
+    options = ["--quiet", "--no-deps", "--no-build-isolation"]
+    command = [sys.executable, "-m", "pip", "wheel", *options, "-w", str(folder), str(copy)]
     subprocess.run(command, check=True, timeout=120)
     (built,) = folder.glob("*.whl")
     return built
@@ -63,7 +53,8 @@ def test_its_commands_train_evaluate_and_report_in_an_environment_of_their_own(
     venv.create(home, with_pip=False)
     python = home / "bin/python"
     (site,) = home.glob("lib/python*/site-packages")
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", wheel]
+    options = ["--python", str(python), "install", "--quiet", "--no-deps"]
+    pip = [sys.executable, "-m", "pip", *options, str(wheel)]
     subprocess.run(pip, check=True, timeout=120)
     # All dependencies are those of this environment; its own ccnn comes later on the path.
     (site / "dependencies.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))

@@ -142,7 +142,7 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], weights: str, st
         raise UserError(
             f"model.weights: {weights!r} does not fit: {name} has the shape {tuple(differ[name].shape)}, expected "
             f"{tuple(own[name].shape)}{f', and {len(others)} more' if others else ''}. Where classes or channels "
-            "differ, model.strict=false starts these layers anew."
+            "differ, model.strict=false leaves these layers random."
         )
     model.load_state_dict({n: v for n, v in state.items() if n in own and n not in differ}, strict=False)
 

@@ -1,3 +1,5 @@
+"""Augmentation of whole batches is torchvision's of single images."""
+
 from typing import Any
 
 import numpy as np
@@ -121,7 +123,7 @@ def test_the_generator_alone_decides() -> None:
         {"rotation": "ten"},
     ],
 )
-def test_impossible_parameters_are_refused(arguments: dict[str, Any]) -> None:
+def test_impossible_parameters_are_errors(arguments: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=rf"data.augmentations.*\.{next(iter(arguments))}: expected .*got"):
         Augmentation(**{"crop_padding": 0, "flip": False, "rotation": 0.0, **arguments})
 

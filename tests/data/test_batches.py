@@ -1,3 +1,5 @@
+"""Which images make up which batch."""
+
 import pytest
 import torch
 from torch.utils.data import DistributedSampler

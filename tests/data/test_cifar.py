@@ -1,3 +1,5 @@
+"""CIFAR's python format."""
+
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -65,7 +67,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize("archived", [False, True])
-def test_a_pickle_bomb_is_refused_and_does_not_go_off(tmp_path: Path, archived: bool) -> None:
+def test_a_pickle_bomb_is_an_error_and_does_not_go_off(tmp_path: Path, archived: bool) -> None:
     target = tmp_path / "exploded"
     bomb = pickle.dumps({b"data": Bomb(target), b"labels": []}, protocol=2)
     write(tmp_path, 10, archived, dump=lambda *_: bomb)

@@ -1,3 +1,5 @@
+"""Names of classes."""
+
 import pytest
 from experiments import Compose
 

@@ -1,3 +1,5 @@
+"""The configurations of the data sets."""
+
 import inspect
 from pathlib import Path
 

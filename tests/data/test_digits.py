@@ -1,3 +1,5 @@
+"""The digits inside scikit-learn."""
+
 from pathlib import Path
 
 import pytest

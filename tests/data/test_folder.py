@@ -6,14 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
 from experiments import Compose
 from image_folders import write_images
 from PIL import Image
-from pytorch_lightning.callbacks import ModelCheckpoint
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
@@ -187,47 +184,6 @@ def test_without_augmentation_training_images_are_prepared_like_test_images(root
     assert labels.tolist() == [files[n][1] for n in numbers]
 
 
-class Linear(pl.LightningModule):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(3 * 32 * 32, 3)
-        nn.init.zeros_(self.layer.weight)
-        nn.init.zeros_(self.layer.bias)
-
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        return F.cross_entropy(self.layer(batch[0].flatten(1)), batch[1])
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Nothing to learn here."""
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.01)
-
-
-@pytest.mark.filterwarnings(
-    "ignore:.*many workers", "ignore:.*LeafSpec", "ignore:.*interval", "ignore:Total", "ignore:Checkpoint dir"
-)
-def test_training_resumed_in_mid_epoch_ends_with_the_same_weights(root: Path, tmp_path: Path) -> None:
-    def train(steps: int, checkpoint: Path | None = None) -> Linear:
-        model = Linear()
-        save = ModelCheckpoint(
-            tmp_path, filename="{step}", every_n_train_steps=1, save_top_k=-1, enable_version_counter=False
-        )
-        options: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
-        trainer = pl.Trainer(
-            max_steps=steps, max_epochs=9, accelerator="cpu", callbacks=[save],
-            use_distributed_sampler=False, **options,
-        )  # fmt: skip
-        module = data(root, validation_fraction=0)
-        trainer.fit(model, datamodule=module, ckpt_path=checkpoint, weights_only=True)
-        return model
-
-    whole = train(8)  # three batches make an epoch: stopped within the second
-    resumed = train(8, tmp_path / "step=5.ckpt")
-    assert not whole.layer.weight.equal(torch.zeros_like(whole.layer.weight))
-    assert resumed.layer.weight.equal(whole.layer.weight)
-
-
 def test_train_py_trains_on_it(root: Path, compose: Compose, tmp_path: Path) -> None:
     config = compose(
         "data=imagenet", f"data.root={root}", "data.image_size=32", "data.num_classes=3", "data.batch_size=4",
@@ -268,14 +224,14 @@ LAYOUTS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_another_layout_is_refused(layout: str, tmp_path: Path) -> None:
+def test_another_layout_is_an_error(layout: str, tmp_path: Path) -> None:
     change, message = LAYOUTS[layout]
     change(write_images(tmp_path))
     with pytest.raises(UserError, match=message):
         data(tmp_path).setup("fit")
 
 
-def test_no_folder_at_all_is_refused(tmp_path: Path) -> None:
+def test_no_folder_at_all_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data.root: .*nowhere: there is no such folder"):
         data(tmp_path / "nowhere").setup("test")
 
@@ -327,11 +283,11 @@ def _refusal(module: FolderData, loader: Any) -> str:
         ({"mean": [0.5]}, "data.mean has 1 numbers"),
     ],
 )
-def test_wrong_arguments_are_refused(changes: dict[str, Any], message: str, root: Path) -> None:
+def test_wrong_arguments_are_errors(changes: dict[str, Any], message: str, root: Path) -> None:
     with pytest.raises(UserError, match=message):
         data(root, **changes)
 
 
-def test_a_batch_larger_than_the_training_set_is_refused(root: Path) -> None:
+def test_a_batch_larger_than_the_training_set_is_an_error(root: Path) -> None:
     with pytest.raises(UserError, match=r"Set data.batch_size to 9 at most"):
         ready(root, batch_size=10)

@@ -1,3 +1,5 @@
+"""IDX files, plain and gzipped."""
+
 import gzip
 from pathlib import Path
 

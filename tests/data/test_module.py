@@ -1,3 +1,5 @@
+"""Sets in memory: what is trained and validated on, and that any batch can be resumed at."""
+
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +120,7 @@ def test_fewer_training_images_are_the_same_in_every_run_and_validation_stays() 
 
 
 @quiet
-def test_a_run_sees_each_image_once_an_epoch_augmented_anew(tmp_path: Path) -> None:
+def test_a_run_sees_each_image_once_an_epoch_augmented_differently_each_time(tmp_path: Path) -> None:
     module, model = data(), Linear()
     trainer(tmp_path).fit(model, module)
     assert len(model.seen) == 2 * 10  # 1167 images in batches of 128; the last one of 15

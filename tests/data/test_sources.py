@@ -1,3 +1,5 @@
+"""Data sets are found on the disk or downloaded."""
+
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -101,14 +103,14 @@ def test_torchvision_is_asked_for_the_right_set(
         ({"num_classes": 9}, "labels from 0 to 9, data.num_classes is 9"),
     ],
 )
-def test_data_other_than_the_config_says_are_refused(config: dict[str, int], message: str) -> None:
+def test_data_other_than_the_config_says_are_errors(config: dict[str, int], message: str) -> None:
     train, _, _ = load("digits", Path())
     check(train, "here", channels=1, image_size=16, num_classes=10)
     with pytest.raises(UserError, match=message):
         check(train, "here", **{"channels": 1, "image_size": 16, "num_classes": 10, **config})
 
 
-def test_an_empty_set_is_refused() -> None:
+def test_an_empty_set_is_an_error() -> None:
     train, _, _ = load("digits", Path())
     with pytest.raises(UserError, match="no image at all"):
         check(Split(train.images[:0], train.labels[:0]), "here", 1, 16, 10)

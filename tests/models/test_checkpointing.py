@@ -122,6 +122,6 @@ def test_a_checkpointed_network_can_be_copied(network: Callable[[str], nn.Module
     assert step(other, torch.randn(2, *SIZE))[0] != step(model, torch.randn(2, *SIZE))[0]
 
 
-def test_a_network_without_stages_is_refused() -> None:
+def test_a_network_without_stages_is_an_error() -> None:
     with pytest.raises(ValueError, match="MobileNetV2 has no stages to checkpoint"):
         checkpoint_stages(torchvision.models.mobilenet_v2())

@@ -165,7 +165,7 @@ def test_vggs_have_as_many_layers_as_they_say(depth: int) -> None:
     assert sum(isinstance(m, nn.Conv2d | nn.Linear) for m in model.modules()) == depth
 
 
-def test_unknown_depths_are_refused() -> None:
+def test_unknown_depths_are_errors() -> None:
     with pytest.raises(ValueError, match="compression: expected more than 0 and at most 1, got 2"):
         DenseNet((2, 2), 4, compression=2)
     with pytest.raises(ValueError, match=r"depth: expected 10, 16, 22, 28 or another 6·n \+ 4, got 27"):

@@ -155,7 +155,7 @@ def test_synchronised_batch_norm_keeps_a_converted_network(compose: Compose) -> 
         (["trainer.devices=999"], "trainer.devices: expected at most .*this machine's cores, got 999"),
     ],
 )
-def test_what_does_not_work_is_refused(overrides: list[str], message: str, run: Run, tmp_path: Path) -> None:
+def test_what_does_not_work_is_an_error(overrides: list[str], message: str, run: Run, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         run("trainer.devices=2", *overrides)
     assert not (tmp_path / "run").exists()

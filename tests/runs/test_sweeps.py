@@ -148,7 +148,7 @@ def test_a_signal_ends_a_sweep_and_names_the_job_that_it_interrupted(nursery: Nu
     assert states(tmp_path) == ["interrupted"]
 
 
-def test_what_is_refused_is_in_the_report_and_begins_once_it_is_right(nursery: Nursery, tmp_path: Path) -> None:
+def test_what_is_an_error_is_in_the_report_and_begins_once_it_is_right(nursery: Nursery, tmp_path: Path) -> None:
     arguments = (*TINY, "trainer.max_epochs=1", "data=digits,mnist", f"data.root={tmp_path}/data",
                  "data.download=false", "data.batch_size=4")  # fmt: skip
     assert nursery.train(tmp_path, *arguments).code == 1
@@ -220,7 +220,7 @@ def test_a_killed_worker_is_told_and_the_same_command_goes_on(nursery: Nursery, 
     assert states(tmp_path) == ["finished", "interrupted"]
 
 
-def test_a_sweep_in_several_processes_is_refused_at_once(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_sweep_in_several_processes_is_an_error_at_once(nursery: Nursery, tmp_path: Path) -> None:
     command = nursery.train(tmp_path, *TINY, "seed=0,1", "trainer.devices=2", "trainer.strategy=ddp")
     assert command.code == 1
     assert (

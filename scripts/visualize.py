@@ -84,29 +84,30 @@ def parse() -> Namespace:
 
 
 def main() -> None:
-    """Draws what the command line says and tells where it is."""
+    """Draws what the command line says and prints where it is."""
     arguments = parse()
-    from ccnn.figures import drawing, pattern_pictures  # these take a second, so only for a valid command line
+    # These take a second, so only for a valid command line.
+    from ccnn.figures.figures import side_by_side, write_animation
     from ccnn.figures.methods import steps_of
+    from ccnn.figures.page import rendered, write_png
+    from ccnn.figures.pattern_panels import caption
     from ccnn.figures.patterns import patterns
 
     try:
-        found = patterns(steps_of(arguments.method, [arguments.stride] * arguments.steps, arguments.seed))
+        shown = patterns(steps_of(arguments.method, [arguments.stride] * arguments.steps, arguments.seed))
     except ValueError as error:
         raise UserError(f"--stride: {error}; use --stride 2.") from error
     title = f"{arguments.method}, stride {arguments.stride}"
     settings = (arguments.im_size, arguments.size // arguments.im_size, arguments.color, title)
-    contents = {}
-    if arguments.output.suffix != ".gif":
-        page = pattern_pictures.side_by_side(found[1:], *settings)
-        contents[arguments.output.with_suffix(".png")] = drawing.png(page)
-    if arguments.output.suffix != ".png":
-        pages, times = pattern_pictures.animation(found, *settings)
-        contents[arguments.output.with_suffix(".gif")] = drawing.gif(pages, times)
-    drawing.write_files(contents)
-    for pattern in found[1:]:
-        print(pattern_pictures.caption(pattern, arguments.color).replace("\n", ", "))
-    print("Written:", *contents)
+    paths = [arguments.output.with_suffix(end) for end in (".png", ".gif") if arguments.output.suffix in ("", end)]
+    for path in paths:
+        if path.suffix == ".png":
+            write_png(rendered(side_by_side(shown[1:], *settings)), path)
+        else:
+            write_animation(shown, *settings, path)
+    for pattern in shown[1:]:
+        print(caption(pattern, arguments.color).replace("\n", ", "))
+    print("Written:", *paths)
 
 
 if __name__ == "__main__":

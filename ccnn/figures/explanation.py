@@ -1,20 +1,23 @@
 """The method in five seconds: how a real image is subsampled twice, as an animation of its pixels."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
+from typing import Any
 
-from PIL import Image, ImageDraw
+import numpy as np
+from matplotlib.collections import PatchCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
 
-from ccnn.figures.drawing import MARGIN, TEXT, line_height, text_width, write_text
 from ccnn.figures.methods import steps_of
+from ccnn.figures.page import DPI, rendered
 from ccnn.multisampling.samplers import Assignment
-from ccnn.palette import FAINT, INK, PAPER, Colour, Pixels, submap_colours
+from ccnn.palette import FAINT, INK, Pixels, submap_colours
 
 CELL = 16  # pixels of the picture for a value of the map
 _GAP = 14  # between two submaps
-_WIDTH = 340
-_TITLE = 20  # height of its letters
+_WIDTH, _HEIGHT = 340, 346
 
 Place = tuple[int, int, int]
 """Submap, row and column."""
@@ -22,11 +25,11 @@ Place = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Stage:
-    """Where the values that are left are after some steps.
+    """Where the remaining values are after some steps.
 
     Attributes:
         places: where each value is now, by its (row, column) in the first map.
-        submaps: how many there are.
+        submaps: their number.
         side: height and width of each.
     """
 
@@ -35,7 +38,7 @@ class Stage:
     side: int
 
     def after(self, assignment: Assignment) -> "Stage":
-        """One step of stride 2 further."""
+        """The next stage, after a step of stride 2."""
         samplers = assignment * self.submaps if len(assignment) == 1 else assignment
         places = {}
         for origin, (submap, row, column) in self.places.items():
@@ -44,134 +47,106 @@ class Stage:
                     places[origin] = (kept * self.submaps + submap, row // 2, column // 2)
         return Stage(places, self.submaps * len(samplers[0]), self.side // 2)
 
-    def corner(self, place: Place) -> tuple[float, float]:
+    def corner(self, place: Place) -> np.ndarray:
         """Where a value is drawn: x and y of its upper left corner, the submaps in a row around the middle."""
         submap, row, column = place
         across = self.side * CELL
-        left = (_WIDTH - self.submaps * across - (self.submaps - 1) * _GAP) / 2
-        return left + submap * (across + _GAP) + column * CELL, row * CELL - across / 2
+        left = (_WIDTH - self.submaps * across - (self.submaps - 1) * _GAP) // 2
+        return np.array([left + submap * (across + _GAP) + column * CELL, _HEIGHT // 2 - across // 2 + row * CELL])
 
 
 def animate(pixels: Pixels, method: str, title: str, kept: str) -> tuple[list[Image.Image], list[int]]:
-    """The frames of the animation, and for how many milliseconds each is shown.
+    """The frames of the animation, and for how many milliseconds each is shown, five seconds in all.
 
     Args:
-        pixels: a small image, shape (H, H, 3), H a multiple of 4.
+        pixels: a small image, shape (16, 16, 3).
         method: a sampling method.
-        title: what stands above.
+        title: stands above.
         kept: what the method keeps of each window, in words.
     """
     side = len(pixels)
-    stage = Stage({(y, x): (0, y, x) for y in range(side) for x in range(side)}, 1, side)
-    stages = [stage]
+    stages = [Stage({(y, x): (0, y, x) for y in range(side) for x in range(side)}, 1, side)]
     for _, assignment in steps_of(method, (2, 2)):
         stages.append(stages[-1].after(assignment))
-    canvas = _Canvas(pixels, title)
-    frames = [canvas.draw(stages[0], stages[0], caption=f"a feature map of {side} x {side} values")]
+    frames = [_frame(pixels, title, f"a feature map of {side}×{side} values", stages[0], stages[0])]
     times = [800]
     for count, (before, after) in enumerate(pairwise(stages), start=1):
-        layer = "a layer of stride 2 keeps" if count == 1 else "the next one keeps"
+        layer = f"{'a layer of stride 2' if count == 1 else 'the next one'} keeps {kept}"
         for fade, time in ((0.0, 300), (0.4, 80), (0.8, 80), (1.0, 400)):
-            frames.append(canvas.draw(before, after, caption=f"{layer} {kept}", windows=True, fade=fade))
+            frames.append(_frame(pixels, title, layer, before, after, windows=True, fade=fade))
             times.append(time)
-        for progress in _eased(6):
-            frames.append(canvas.draw(before, after, caption=_left(after, side), progress=progress))
+        maps = "1 map" if after.submaps == 1 else f"{after.submaps} submaps"
+        share = 100 * len(after.places) / side**2
+        left = f"{maps} of {after.side}×{after.side}: {share:.0f} % of the values"
+        for part in np.linspace(0, 1, 8)[1:-1]:
+            eased = part * part * (3 - 2 * part)  # slow at both ends
+            frames.append(_frame(pixels, title, left, before, after, progress=float(eased)))
             times.append(50)
-        frames.append(canvas.draw(after, after, caption=_left(after, side)))
+        frames.append(_frame(pixels, title, left, after, after))
         times.append(500)
     times[-1] = 5000 - sum(times[:-1])
     return frames, times
 
 
-def _left(stage: Stage, side: int) -> str:
-    maps = "1 map" if stage.submaps == 1 else f"{stage.submaps} submaps"
-    part = len(stage.places) / side**2
-    return f"{maps} of {stage.side} x {stage.side}: {part:.0%} of the values".replace("%", " %")
+def _frame(
+    pixels: Pixels,
+    title: str,
+    caption: str,
+    before: Stage,
+    after: Stage,
+    windows: bool = False,
+    fade: float = 0.0,
+    progress: float = 0.0,
+) -> Image.Image:
+    """One frame between two stages.
 
-
-def _eased(count: int) -> Iterator[float]:
-    """From above 0 to below 1, slowly at both ends."""
-    for i in range(1, count + 1):
-        part = i / (count + 1)
-        yield part * part * (3 - 2 * part)
-
-
-class _Canvas:
-    """Draws the values of one image."""
-
-    def __init__(self, pixels: Pixels, title: str) -> None:
-        self.pixels, self.title = pixels, title
-        self.middle = MARGIN + line_height(_TITLE) + 6 + len(pixels) * CELL // 2
-        self.height = self.middle + len(pixels) * CELL // 2 + 10 + line_height(TEXT) + MARGIN
-
-    def draw(
-        self,
-        before: Stage,
-        after: Stage,
-        caption: str,
-        windows: bool = False,
-        fade: float = 0.0,
-        progress: float = 0.0,
-    ) -> Image.Image:
-        """One frame between two stages.
-
-        Args:
-            before: where values are now.
-            after: where those go that are kept.
-            caption: below the map.
-            windows: draw the 2x2 windows, and a rim in the colour of its next submap around what is kept.
-            fade: how far what is not kept is gone, 0 to 1.
-            progress: how far what is kept has moved, 0 to 1.
-        """
-        image = Image.new("RGB", (_WIDTH, self.height), PAPER)
-        write_text(image, ((_WIDTH - text_width(self.title, _TITLE)) // 2, MARGIN), self.title, _TITLE)
-        write_text(image, ((_WIDTH - text_width(caption)) // 2, self.height - MARGIN - line_height()), caption)
-        drawing = ImageDraw.Draw(image)
-        for origin, place in before.places.items():
-            kept = after.places.get(origin)
-            colour, rim = self._colour(origin), None
-            x, y = before.corner(place)
-            if kept is None:
-                if progress > 0:
-                    continue
-                colour = _mixed(colour, FAINT, fade)
-            elif before is not after:
-                there = after.corner(kept)
-                x, y = x + (there[0] - x) * progress, y + (there[1] - y) * progress
-                rim = submap_colours(after.submaps)[kept[0]]
-            self._square(drawing, (x, y), CELL, colour, rim)
-        if before is after and before.submaps > 1:
-            for submap, colour in enumerate(submap_colours(before.submaps)):
-                x, y = before.corner((submap, 0, 0))
-                self._square(drawing, (x - 4, y - 4), before.side * CELL + 8, None, colour)
-        if windows:
-            self._windows(drawing, before)
-        return image
-
-    def _colour(self, origin: tuple[int, int]) -> Colour:
-        red, green, blue = (int(value) for value in self.pixels[origin])
-        return red, green, blue
-
-    def _square(
-        self,
-        drawing: ImageDraw.ImageDraw,
-        corner: tuple[float, float],
-        side: int,
-        fill: Colour | None,
-        rim: Colour | None,
-    ) -> None:
-        x, y = round(corner[0]), self.middle + round(corner[1])
-        drawing.rectangle((x, y, x + side - 1, y + side - 1), fill, rim, 3 if rim else 0)
-
-    def _windows(self, drawing: ImageDraw.ImageDraw, stage: Stage) -> None:
-        for submap in range(stage.submaps):
-            for row in range(0, stage.side, 2):
-                for column in range(0, stage.side, 2):
-                    x, y = stage.corner((submap, row, column))
-                    left, upper = round(x), self.middle + round(y)
-                    drawing.rectangle((left - 1, upper - 1, left + 2 * CELL, upper + 2 * CELL), None, INK)
-
-
-def _mixed(first: Sequence[int], second: Sequence[int], part: float) -> Colour:
-    red, green, blue = (round(a + (b - a) * part) for a, b in zip(first, second, strict=True))
-    return red, green, blue
+    Args:
+        pixels: colours of the values.
+        title: stands above.
+        caption: stands below.
+        before: where the values are now.
+        after: where those go that are kept.
+        windows: whether to draw the 2×2 windows.
+        fade: how far the other values have faded, 0 to 1.
+        progress: how far the kept values have moved, 0 to 1.
+    """
+    figure = Figure(figsize=(_WIDTH / DPI, _HEIGHT / DPI), dpi=DPI)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, _WIDTH), ylim=(_HEIGHT, 0))
+    axes.set_axis_off()
+    axes.text(_WIDTH / 2, 24, title, ha="center", va="center", fontsize=14)
+    axes.text(_WIDTH / 2, _HEIGHT - 20, caption, ha="center", va="center", fontsize=10)
+    moving = before is not after
+    colours = submap_colours(after.submaps)
+    squares: list[tuple[Any, Any]] = []
+    rims: list[tuple[Any, int, Any]] = []
+    for origin, place in before.places.items():
+        colour, corner = pixels[origin], before.corner(place)
+        if (kept := after.places.get(origin)) is None:
+            if progress:
+                continue
+            colour = colour + (np.array(FAINT) - colour) * fade
+        elif moving:
+            corner = corner + (after.corner(kept) - corner) * progress
+            rims.append((corner + 1, CELL - 2, colours[kept[0]]))
+        squares.append((corner.round(), colour))
+    if not moving and before.submaps > 1:
+        rims += [(before.corner((s, 0, 0)) - 3, before.side * CELL + 6, colours[s]) for s in range(before.submaps)]
+    if windows:
+        places = product(range(before.submaps), range(0, before.side, 2), range(0, before.side, 2))
+        rims += [(before.corner(place), 2 * CELL, INK) for place in places]
+    axes.add_collection(
+        PatchCollection(
+            [Rectangle(corner, CELL, CELL) for corner, _ in squares],
+            facecolors=[np.asarray(colour) / 255 for _, colour in squares],
+            antialiased=False,
+        )
+    )
+    axes.add_collection(
+        PatchCollection(
+            [Rectangle(corner, side, side) for corner, side, _ in rims],
+            facecolors="none",
+            edgecolors=[np.asarray(colour) / 255 for _, _, colour in rims],
+            linewidths=[1 if colour is INK else 2 for _, _, colour in rims],
+        )
+    )
+    return rendered(figure)

@@ -1,117 +1,96 @@
 """The figures of docs/figures, made from real data inside scikit-learn: its digits and its two photographs."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
-from ccnn.figures import drawing, explanation, feature_maps, pattern_pictures, run_pictures
+from ccnn.figures import explanation, feature_maps, pattern_panels, run_figures
 from ccnn.figures.methods import N_ROOKS, SHOWN, steps_of
-from ccnn.figures.patterns import patterns
-from ccnn.palette import PAPER, Pixels, heat
+from ccnn.figures.page import page, rendered, write_gif, write_png
+from ccnn.figures.patterns import Pattern, patterns
+from ccnn.palette import Pixels, heat
 
 _LEVELS = 4
 _DRAWN = ("random", "stochastic")
-_SIDE = 240  # pixels of a feature map's panel
-_SHADES = 48  # few enough for a small file, more than one can tell apart
 
 
-def traditional() -> bytes:
-    """The animation of what an ordinary layer of stride 2 keeps."""
-    return drawing.gif(*explanation.animate(_flower(), "traditional", "Traditional subsampling", "1 of 4"))
+def side_by_side(shown: list[Pattern], size: int, scale: int, colour: bool, title: str) -> Figure:
+    """One panel for each pattern."""
+    return page([(title, [pattern_panels.panel(pattern, size, scale, colour) for pattern in shown])])
 
 
-def checkered() -> bytes:
-    """The animation of what a checkered layer keeps, in step with `traditional`."""
-    return drawing.gif(*explanation.animate(_flower(), "lattice", "Checkered subsampling", "2 of 4"))
+def write_animation(shown: list[Pattern], size: int, scale: int, colour: bool, title: str, path: Path) -> None:
+    """A frame for each pattern, the last one shown for longer."""
+    frames = [rendered(side_by_side([pattern], size, scale, colour, title)) for pattern in shown]
+    write_gif(frames, [1000] * (len(frames) - 1) + [2000], path)
 
 
-def lattice() -> bytes:
+def _explanation(method: str, title: str, kept: str, path: Path) -> None:
+    """What layers of stride 2 keep, step by step."""
+    write_gif(*explanation.animate(_photograph("flower.jpg", (130, 40, 490, 400), 16), method, title, kept), path)
+
+
+def _lattice(path: Path) -> None:
     """What `scripts/visualize.py --im_size 64 --steps 3 --method lattice --color` animates."""
-    found = patterns(steps_of("lattice", [2] * 3))
-    return drawing.gif(*pattern_pictures.animation(found, 64, 6, True, "lattice, stride 2"))
+    write_animation(patterns(steps_of("lattice", [2] * 3)), 64, 6, True, "lattice, stride 2", path)
 
 
-def sampling_methods() -> bytes:
+def _sampling_methods(path: Path) -> None:
     """What each method keeps after one to four steps; n-rooks after one to three, of stride 3."""
     rows = []
     for method in SHOWN:
-        strides, size, scale = ([3] * 3, 27, 11) if method == N_ROOKS else ([2] * _LEVELS, 32, 9)
-        title = f"{method}, drawn for one step of training" if method in _DRAWN else method
-        found = patterns(steps_of(method, strides))[1:]
-        panels = [pattern_pictures.panel(p, size, scale, colour=True) for p in found]
-        captions = [pattern_pictures.caption(p, colour=True) for p in found]
-        row = [drawing.captioned(*pair) for pair in zip(panels, captions, strict=True)]
-        rows.append([drawing.page_of([row], title if strides[0] == 2 else f"{title}, stride {strides[0]}")])
-    return drawing.png(drawing.page_of(rows))
+        stride, count, size, scale = (3, 3, 27, 11) if method == N_ROOKS else (2, _LEVELS, 32, 9)
+        title = method + (", drawn for one training step" if method in _DRAWN else "") + f", stride {stride}"
+        shown = patterns(steps_of(method, [stride] * count))[1:]
+        rows.append((title, [pattern_panels.panel(pattern, size, scale, colour=True) for pattern in shown]))
+    write_png(rendered(page(rows)), path)
 
 
-def confusion_and_mistakes() -> bytes:
-    """What TensorBoard shows of a short run on the digits."""
-    overrides = ("convert=true", "sampling=lattice", "trainer.max_epochs=2")
-    return drawing.png(run_pictures.of_a_run((*overrides, "trainer=cpu", "trainer.precision=64-true")))
-
-
-def feature_map_levels() -> bytes:
+def _feature_maps(path: Path) -> None:
     """Feature maps of a photograph at each level of a plain and of a converted network, and at all places."""
-    photograph = _photograph("china.jpg", (60, 20, 380, 340), _SIDE)
-    grey = np.asarray(Image.fromarray(photograph).convert("L"), dtype=np.float32) / 255
-    found = {
-        name: feature_maps.levels(torch.from_numpy(grey), method, _LEVELS)
-        for name, method in {"plain": "traditional", "checkered": "lattice", "all places": "complete"}.items()
-    }
-    highest = [float(level.dense.quantile(0.995)) for level in found["all places"]]
+    photograph = _photograph("china.jpg", (60, 20, 380, 340), 240)
+    grey = torch.from_numpy(np.asarray(Image.fromarray(photograph).convert("L"), dtype=np.float32) / 255)
+    methods = {"plain": "traditional", "checkered": "lattice", "all places": "complete"}
+    levels = {name: feature_maps.levels(grey, method, _LEVELS) for name, method in methods.items()}
+    highest = [float(level.dense.quantile(0.995)) for level in levels["all places"]]
     text = (
         "Edges of this photograph, in a network of fixed Sobel kernels and four max poolings of stride 2.\n"
-        "Rows: the plain network, the same converted with sampling=lattice, and what there is at all places\n"
-        "(complete). Each sample is drawn at its place in the image, with to_dense between the samples.\n"
-        "missing: the part of the variance of the bottom row that the map above does not explain."
+        "Rows: the plain network, the same converted with sampling=lattice, and all places (complete).\n"
+        "Each sample is drawn at its place in the image, with to_dense between the samples.\n"
+        "missing: the part of the variance of the bottom row that the map above it does not explain."
     )
-    words = Image.new("RGB", (drawing.text_width(text), 4 * drawing.line_height()), PAPER)
-    drawing.write_text(words, (0, 0), text)
-    top = drawing.page_of([[drawing.framed(Image.fromarray(photograph)), words]])
-    rows = []
-    for name, levels in found.items():
-        row = []
-        for level, high in zip(levels, highest, strict=True):
-            shades = (level.dense / high * _SHADES).round().numpy() / _SHADES
-            picture = drawing.framed(Image.fromarray(heat(shades)))
+    rows = [(text, [(photograph, "")])]
+    for name, of_method in levels.items():
+        panels = []
+        for level, high in zip(of_method, highest, strict=True):
+            shades = (level.dense / high * 48).round().numpy() / 48  # few enough for a small file
             values = f"{name}, stride {level.pattern.side}: {level.values:,} values"
-            row.append(drawing.captioned(picture, f"{values}\nmissing {level.missing:.1%}".replace("%", " %")))
-        rows.append(row)
-    below = drawing.page_of(rows)
-    page = Image.new("RGB", (max(top.width, below.width), top.height + below.height - drawing.MARGIN), PAPER)
-    page.paste(top, (0, 0))
-    page.paste(below, (0, top.height - drawing.MARGIN))
-    return drawing.png(page)
+            panels.append((heat(shades), f"{values}\nmissing {100 * level.missing:.1f} %"))
+        rows.append(("", panels))
+    write_png(rendered(page(rows)), path)
 
 
-FIGURES: Mapping[str, Callable[[], bytes]] = {
-    "traditional.gif": traditional,
-    "checkered.gif": checkered,
-    "lattice.gif": lattice,
-    "sampling_methods.png": sampling_methods,
-    "feature_maps.png": feature_map_levels,
-    "confusion_and_mistakes.png": confusion_and_mistakes,
+def _run(path: Path) -> None:
+    """What TensorBoard shows of a short run on the digits; double precision gives the same on all machines."""
+    overrides = ("convert=true", "sampling=lattice", "trainer.max_epochs=2")
+    figure = run_figures.of_a_run((*overrides, "trainer=cpu", "trainer.precision=64-true"))
+    write_png(rendered(figure), path)
+
+
+FIGURES: Mapping[str, Callable[[Path], None]] = {
+    "traditional.gif": partial(_explanation, "traditional", "Traditional subsampling", "1 of 4"),
+    "checkered.gif": partial(_explanation, "lattice", "Checkered subsampling", "2 of 4"),
+    "lattice.gif": _lattice,
+    "sampling_methods.png": _sampling_methods,
+    "feature_maps.png": _feature_maps,
+    "confusion_and_mistakes.png": _run,
 }
-"""What makes each file of docs/figures."""
-
-
-def make_all(folder: Path) -> list[Path]:
-    """Makes every figure, one after the other, and returns the files.
-
-    Raises:
-        UserError: one cannot be written.
-    """
-    for name, make in FIGURES.items():
-        drawing.write_files({folder / name: make()})
-    return [folder / name for name in FIGURES]
-
-
-def _flower() -> Pixels:
-    return _photograph("flower.jpg", (130, 40, 490, 400), 16)
+"""Writes each file of docs/figures."""
 
 
 def _photograph(name: str, box: tuple[int, int, int, int], side: int) -> Pixels:

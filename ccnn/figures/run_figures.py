@@ -1,4 +1,4 @@
-"""The pictures that TensorBoard gets of a run, on one page: a network is trained for it, which takes seconds."""
+"""The figures that a logger receives of a run, on one page: a network is trained for it, which takes seconds."""
 
 import logging
 from collections.abc import Sequence
@@ -7,30 +7,26 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 
-from ccnn.figures.drawing import framed, page_of
+from ccnn.figures.page import Panel, page
 
-_COLUMNS = (
-    ("network/sampling_pattern", "test/confusion_matrix"),
-    ("data/augmented_batch",),
-    ("test/most_confused",),
-)
-"""What stands below each other."""
+_TAGS = ("network/sampling_pattern", "data/augmented_batch", "test/confusion_matrix", "test/most_confused")
 
 
-def of_a_run(overrides: Sequence[str]) -> Image.Image:
-    """Runs an experiment and shows the pictures that it left in its event file.
+def of_a_run(overrides: Sequence[str]) -> Figure:
+    """Runs an experiment and shows the figures in its event file.
 
     Args:
-        overrides: of the configuration in conf/. Double precision gives the same picture on all machines.
+        overrides: of the configuration in conf/.
     """
     with TemporaryDirectory() as folder:
         _run(overrides, Path(folder) / "run")
-        found = _images(Path(folder) / "run")
-    columns = [[[page_of([[framed(found[tag])]], tag)] for tag in tags] for tags in _COLUMNS]
-    typed = " ".join(["python train.py", *overrides])
-    return page_of([[page_of(column) for column in columns]], f"TensorBoard's tab IMAGES after {typed}")
+        images = _images(Path(folder) / "run")
+    panels: list[Panel] = [(np.asarray(images[tag].convert("RGB")), tag) for tag in _TAGS]
+    return page([(f"TensorBoard after python train.py {' '.join(overrides)}", panels)])
 
 
 def _run(overrides: Sequence[str], folder: Path) -> None:
@@ -44,7 +40,7 @@ def _run(overrides: Sequence[str], folder: Path) -> None:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", overrides=list(overrides))
-    logging.disable(logging.INFO)  # what Lightning tells of the machine
+    logging.disable(logging.INFO)  # what Lightning says about the machine
     try:
         with redirect_stdout(StringIO()):
             run(config, folder, overrides)
@@ -53,7 +49,7 @@ def _run(overrides: Sequence[str], folder: Path) -> None:
 
 
 def _images(folder: Path) -> dict[str, Image.Image]:
-    """The images of a folder's event files, by their tags."""
+    """The images in a folder's event files, by their tags."""
     from tensorboard.backend.event_processing.event_file_loader import (  # type: ignore[import-untyped]
         EventFileLoader,
     )

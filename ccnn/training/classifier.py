@@ -80,7 +80,7 @@ class Classifier(pl.LightningModule):
         self.val_error = ErrorRate(num_classes)
         self.test_error = ErrorRate(num_classes)
         self._sums: Tensor | None = None  # of this epoch: wrong images, loss, images
-        self._restored: Tensor | None = None
+        self._restored: tuple[Tensor, float] | None = None
         self._seconds_before = 0.0
         self._lr = 0.0
         self._loss: Tensor | None = None
@@ -102,9 +102,9 @@ class Classifier(pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Makes what is random in this batch depend on nothing but seed, batch and rank."""
         if self._sums is None:  # the first batch of an epoch, or of a run resumed in mid-epoch
-            self._sums = (torch.zeros(3) if self._restored is None else self._restored).to(self.device)
-            self._restored = None
-            self._lr = self.trainer.optimizers[0].param_groups[0]["lr"]  # the schedule moves before the epoch ends
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]  # the schedule moves before the epoch ends
+            sums, self._lr = self._restored or (torch.zeros(3), rate)
+            self._sums, self._restored = sums.to(self.device), None
         progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.total  # batches: several may make a step
         torch.manual_seed(derive_seed("step", self.seed, progress.processed, self.global_rank))
 
@@ -172,13 +172,15 @@ class Classifier(pl.LightningModule):
             # A row for each process: only the first writes the checkpoint.
             sums: Any = self.all_gather(self._sums)
             checkpoint["sums"] = sums.reshape(-1, 3).cpu()
+            checkpoint["lr"] = self._lr
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes up the counts of the interrupted run."""
         self._seconds_before = checkpoint.get("training_seconds", 0.0)
         self.images_seen = checkpoint.get("images_seen", 0)
-        sums = checkpoint.get("sums")
-        self._restored = None if sums is None else sums.reshape(-1, 3)[self.trainer.global_rank]
+        if (sums := checkpoint.get("sums")) is not None:
+            rate = checkpoint.get("lr", self._lr)
+            self._restored = sums.reshape(-1, 3)[self.trainer.global_rank], rate
 
     def on_validation_epoch_start(self) -> None:
         """Forgets the validation before."""

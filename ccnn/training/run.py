@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint, StochasticWeightAveraging
+from rich.console import Console
 
 import ccnn
 from ccnn.config import validate
@@ -140,7 +141,7 @@ def _run(start: Start, overrides: Sequence[str], sweep: bool) -> RunRecord:
         if trainer.is_global_zero:
             record.write(folder)
             write_status(folder, FINISHED)
-    console.print(result_table(record), soft_wrap=False)
+    Console(quiet=console.quiet).print(result_table(record))
     console.print(f"Run folder: {shorter(folder)}")
     return record
 

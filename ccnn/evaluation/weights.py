@@ -9,6 +9,7 @@ from ccnn.errors import UserError
 from ccnn.evaluation.networks import in_evaluation
 from ccnn.multisampling.samplers import Sampling
 from ccnn.runs.checkpoints import read_checkpoint
+from ccnn.runs.record import RunRecord
 from ccnn.training.build import build, model_name
 
 _PREFIX = "model."  # of the network's names within the LightningModule
@@ -45,7 +46,9 @@ def of_run(config: DictConfig, run: Path, checkpoint: Path | None = None) -> tup
     Raises:
         UserError: there is no checkpoint, or it cannot be used.
     """
-    names = ("best.ckpt", "last.ckpt")
+    record = RunRecord.read(run)
+    tested = record.checkpoint if record else None  # save_top_k and other file names: what the run itself tested
+    names = (tested or "best.ckpt", "last.ckpt")
     files = [checkpoint] if checkpoint else [run / "checkpoints" / name for name in names]
     path = next((file for file in files if file.is_file()), None)
     if path is None:

@@ -141,7 +141,9 @@ def _compute(run: Run) -> float | None:
     elif method == "random" and "evaluation=" in run["sampling"]:
         each = None
     epochs, images = run["trained_epochs"] or run["epochs"], run["train_images"]
-    return float(each * images * epochs) if each and images and epochs else None
+    # A run of an older version does not say how many images its steps have seen.
+    seen = run.get("images_seen") or (images and epochs and images * epochs)
+    return float(each * seen) if each and seen else None
 
 
 def _adopt(runs: Sequence[Run]) -> None:

@@ -163,6 +163,7 @@ def _read_run(folder: Path, problems: list[str]) -> dict[str, Any]:
         "protocol": _first(metrics.get("protocol"), config.get("protocol")),
         "epochs": trainer.get("max_epochs"),
         "train_images": metrics.get("train_images"),
+        "images_seen": metrics.get("images_seen"),
         "batch_size": _first(metrics.get("batch_size"), data.get("batch_size")),
         "trained_epochs": metrics.get("epochs"),
     }

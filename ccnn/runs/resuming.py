@@ -27,6 +27,13 @@ _DEVICES = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trai
 _PLACE = ("resume", "trust", "debug", "output_dir", "exclude", "sweep", "evaluation", *_DEVICES,
           "trainer.default_root_dir", "data.root", "data.download", "data.num_workers")  # fmt: skip
 
+# Keys that older versions lacked, or had and did not need: what they say follows from others.
+_DERIVED = ("trainer.channels_last", "trainer.enable_progress_bar", "trainer.use_distributed_sampler",
+            "callbacks.throughput.compiled")  # fmt: skip
+
+# Keys that older versions lacked, and what they did.
+_FORMER = {"optimizer.decay_norm_and_bias": True}
+
 _LENGTH = "trainer.max_epochs"
 
 # Environment variables that tell the processes of a strategy what the first process chose.
@@ -191,7 +198,9 @@ def _check_same(saved: DictConfig, config: DictConfig, folder: Path, typed: set[
     if typed is None or "experiment" in typed:  # which may set any key
         typed = old.keys() | new.keys()
     for key in sorted(old.keys() | new.keys()):
-        if key.startswith(_PLACE) or old.get(key) == new.get(key) or key.partition(".")[0] not in saved:
+        if key.startswith((*_PLACE, *_DERIVED)) or key.partition(".")[0] not in saved:
+            continue
+        if old.get(key, _FORMER.get(key)) == new.get(key, _FORMER.get(key)):
             continue
         if any(key == name or key.startswith(f"{name}.") for name in typed):
             why = " The schedule depends on its length: a longer training is a new run." if key == _LENGTH else ""

@@ -91,7 +91,8 @@ def heading(model: str, config: DictConfig, trainer: pl.Trainer) -> str:
     device = trainer.strategy.root_device
     place = f"{torch.get_num_threads()} threads" if device.type == "cpu" else str(config.trainer.precision)
     if trainer.world_size > 1:
-        place += f", {trainer.world_size} processes of {config.data.batch_size} images a step each"
+        each = f" of {config.data.batch_size} images a step each" if "batch_size" in config.data else ""
+        place += f", {trainer.world_size} processes{each}"
     protocol = "" if config.protocol == "honest" else ", protocol=paper: the test set chooses the epoch"
     parts = [
         f"[bold]{model}[/] on [bold]{config.data.get('name', config.data._target_)}[/]",

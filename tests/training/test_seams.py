@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from signal import SIGINT
 
@@ -37,7 +38,12 @@ def column(folder: Path, name: str) -> list[float]:
     ],
 )
 def test_tested_is_what_the_callback_chose(
-    changes: tuple[str, ...], curve: str, best: type[min], chosen_by: str, run: Run, tmp_path: Path
+    changes: tuple[str, ...],
+    curve: str,
+    best: Callable[[list[float]], float],
+    chosen_by: str,
+    run: Run,
+    tmp_path: Path,
 ) -> None:
     overrides = [f"++callbacks.best_checkpoint.{change}" for change in changes]
     metrics = run(*QUIET, *overrides, WATCH, "trainer.max_epochs=3", "optimizer.lr=0.2")

@@ -3,23 +3,19 @@
 import json
 import os
 from ast import literal_eval
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml  # type: ignore[import-untyped]
-from omegaconf import OmegaConf
 
-from ccnn.config import CONF
 from ccnn.errors import UserError
 from ccnn.multisampling.samplers import Sampling
+from ccnn.report.settings import Settings, flatten, full_name, last_part, mapping, relevant_settings
 from ccnn.runs.record import RunRecord
 from ccnn.runs.status import read_status
-
-Settings = Mapping[str, Any]
 
 COLUMNS = ("folder", "state", "problem", "model", "data", "augment", "convert", "sampling", "seed", "protocol",
            "epochs", "train_images", "batch_size", "trained_epochs", "test/error", "started")  # fmt: skip
@@ -27,35 +23,6 @@ COLUMNS = ("folder", "state", "problem", "model", "data", "augment", "convert", 
 
 CONFIG = "config."
 """How the columns of settings begin that may change a result."""
-
-_IRRELEVANT = (
-    *("seed", "debug", "output_dir", "experiment", "hydra", "callbacks.", "logger.", "evaluation."),
-    *("convert", "sampling", "protocol", "data.batch_size", "data.train_images"),  # columns of their own
-    *("trainer.max_epochs", "scheduler.max_epochs"),
-    *("data.augmentations.", "data.recipe.", "data.validation_fraction"),
-    *(
-        "resume",
-        "sweep",
-        "exclude",
-        "task",
-        "trust",
-        "checkpointing",
-        "channels_last",
-        "compile",
-        "trainer.strategy",
-    ),
-    *("data.protocol", "data.root", "data.download", "data.num_workers", "data.seed", "data.eval_batch_size"),
-    *("trainer.default_root_dir", "trainer.accelerator", "trainer.enable", "trainer.log_every"),
-    *("trainer.num_sanity", "trainer.use_distributed_sampler", "trainer.deterministic", "model.checkpointing"),
-    "trainer.channels_last",
-)
-"""How the keys of a config begin that cannot make two runs of one cell incomparable."""
-
-_ADDED = {"loss._target_": "torch.nn.CrossEntropyLoss", "optimizer.decay_norm_and_bias": True}
-"""Settings that older versions had without recording them."""
-
-_OBSERVERS = ("ModelCheckpoint", "Progress", "Throughput", "Pictures", "LearningRateMonitor", "RichProgressBar")
-"""Callbacks that do not change the training."""
 
 _MARKS = ("metrics.json", "status.json", "config.yaml")
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is ten times faster
@@ -111,21 +78,6 @@ def runs_csv(runs: pd.DataFrame) -> str:
     )
 
 
-def flatten(tree: Settings, prefix: str = "") -> dict[str, Any]:
-    """Dotted keys of a tree and their values; lists become text.
-
-    >>> flatten({"optimizer": {"lr": 0.1, "betas": [0.9, 0.99]}, "seed": 0})
-    {'optimizer.lr': 0.1, 'optimizer.betas': '[0.9, 0.99]', 'seed': 0}
-    """
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = str(value) if isinstance(value, list) else value
-    return flat
-
-
 def _run_folders(folder: Path, problems: list[str]) -> Iterator[Path]:
     """The folder itself and those below it that contain a run, in order of their names."""
 
@@ -151,11 +103,11 @@ def _read_run(folder: Path, problems: list[str]) -> dict[str, Any]:
     environment = _load(folder / "environment.json", json.loads, problems)
     if not metrics and not config:
         raise ValueError("neither metrics.json nor config.yaml says what was run")
-    model, data, trainer = (_mapping(config, key) for key in ("model", "data", "trainer"))
+    model, data, trainer = (mapping(config, key) for key in ("model", "data", "trainer"))
     convert = _first(metrics.get("convert"), config.get("convert"))
     known = {
-        "model": _first(metrics.get("model"), model.get("name"), _last(model.get("_target_"))),
-        "data": _first(metrics.get("data"), data.get("name"), _last(data.get("_target_"))),
+        "model": _first(metrics.get("model"), model.get("name"), last_part(model.get("_target_"))),
+        "data": _first(metrics.get("data"), data.get("name"), last_part(data.get("_target_"))),
         "augment": str(_first(metrics.get("augment"), data.get("augment"), "not recorded")),
         "convert": convert,
         "sampling": _sampling(metrics, config) if convert else None,
@@ -173,13 +125,11 @@ def _read_run(folder: Path, problems: list[str]) -> dict[str, Any]:
             raise ValueError(f"config.yaml: expected {kind.__name__} for {key}, got {known[key]!r}")
     if not isinstance(known["epochs"], int) or known["epochs"] < 1:  # max_epochs=-1: max_steps or max_time decide
         known["epochs"] = metrics.get("epochs")
-    known["model"] = _full_name(known["model"], model)
+    known["model"] = full_name(known["model"], model)
     status = read_status(folder)
     state = "finished" if metrics else status.state or "unfinished"
     problem = " ".join(str(status.error).split()) if status.error else None
     state = "unfinished" if state == "finished" and not metrics else state
-    settings = {key: _home(value) for key, value in flatten(config).items() if not key.startswith(_IRRELEVANT)}
-    settings = {**_ADDED, **settings, **_callbacks(config)} if config else {}
     return {
         "folder": folder,
         "state": state,
@@ -187,7 +137,7 @@ def _read_run(folder: Path, problems: list[str]) -> dict[str, Any]:
         **known,
         **{key: value for key, value in metrics.items() if key not in (*known, "epochs")},
         **{key: value for key, value in flatten(environment).items() if key != "seed"},
-        **{f"{CONFIG}{key}": value for key, value in settings.items()},
+        **{f"{CONFIG}{key}": value for key, value in relevant_settings(config).items()},
         "started": _started(folder, environment),
     }
 
@@ -227,61 +177,15 @@ def _load(path: Path, parse: Callable[[str], Any], problems: list[str]) -> dict[
     return content
 
 
-def _full_name(name: str, model: Settings) -> str:
-    """The model's name, with whatever makes it another network than the one of that name in conf/model."""
-    target = str(model.get("_target_", ""))
-    if target.endswith(("torchvision_model", "timm_model")):
-        return f"{name} ({target.rpartition('.')[2].removesuffix('_model')})"
-    if target and not target.startswith("ccnn."):
-        return f"{name} ({target.partition('.')[0]})"
-    known = _network(name)
-    follow_the_data = ("name", "in_channels", "num_classes", "checkpointing")
-    changed = [
-        f"model.{key}={str(value).replace(' ', '')}"
-        for key, value in model.items()
-        if known and key not in follow_the_data and (key not in known or _home(value) != _home(known[key]))
-    ]
-    return " ".join([name, *changed])
-
-
-@cache
-def _network(name: str) -> dict[str, Any]:
-    """The content of conf/model/<name>.yaml with its defaults; empty if there is no such file."""
-    path = CONF / "model" / f"{name}.yaml"
-    if name != path.stem or not path.is_file():
-        return {}
-    content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    inherited: dict[str, Any] = {}
-    for other in content.pop("defaults", []):
-        inherited |= _network(other) if other != "_self_" else {}
-    return inherited | content
-
-
-def _home(value: object) -> object:
-    """A target without its module, if it is ours: modules have moved between versions."""
-    return f"ccnn.{_last(value)}" if isinstance(value, str) and value.startswith("ccnn.") else value
-
-
 def _sampling(metrics: Settings, config: Settings) -> str:
     """The sampling as ccnn.Sampling prints it, so that failed and finished runs have the same text."""
-    settings = {key: value for key, value in _mapping(config, "sampling").items() if key != "_target_"}
+    settings = {key: value for key, value in mapping(config, "sampling").items() if key != "_target_"}
     try:
         if settings:
             return str(Sampling(**settings))
     except (TypeError, ValueError):
         pass  # of another version of ccnn
     return str(_first(metrics.get("sampling"), settings.get("name"), "not recorded"))
-
-
-def _callbacks(config: Settings) -> dict[str, str]:
-    """Callbacks that may change the training or its weights: `{"callbacks.ema": "decay=0.999"}`."""
-    return {
-        f"callbacks.{name}": " ".join(
-            f"{key}={value}" for key, value in flatten(node).items() if key != "_target_"
-        )
-        for name, node in _mapping(config, "callbacks").items()
-        if isinstance(node, Mapping) and _last(node.get("_target_")) not in _OBSERVERS
-    }
 
 
 def _started(folder: Path, environment: Settings) -> float:
@@ -292,14 +196,5 @@ def _started(folder: Path, environment: Settings) -> float:
         return max((folder / mark).stat().st_mtime for mark in _MARKS if (folder / mark).exists())
 
 
-def _mapping(tree: Settings, key: str) -> Settings:
-    value = tree.get(key)
-    return value if isinstance(value, Mapping) else {}
-
-
 def _first(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
-
-
-def _last(target: object) -> str | None:
-    return target.rpartition(".")[2] if isinstance(target, str) else None

@@ -18,6 +18,7 @@ import ccnn.config.run_name  # registers the resolver that conf/config.yaml need
 from ccnn.benchmark.output import fill, markdown
 from ccnn.cli.arguments import Parser
 from ccnn.config import CONF
+from ccnn.data.crops import height_and_width
 from ccnn.report.paper import BASELINES, IMAGENET, IMAGENET_NAMES, INFERENCE, NAMES, TABLES
 from ccnn.training.build import build
 
@@ -143,7 +144,7 @@ def _network(config: DictConfig) -> torch.nn.Module:
 
 
 def _multiply_adds(config: DictConfig, form: str = "plain") -> int:
-    size = (config.data.channels, config.data.image_size, config.data.image_size)
+    size = (config.data.channels, *height_and_width(config.data.image_size))
     network = _network(config)
     if form == "dilated":
         network = ccnn.dilate(network, size)

@@ -13,6 +13,7 @@ import ccnn
 from ccnn.config import validate
 from ccnn.config.targets import validate_targets
 from ccnn.data import FolderData, InMemoryData
+from ccnn.data.crops import height_and_width
 from ccnn.data.loaders import ordered_loader
 from ccnn.errors import UserError
 from ccnn.evaluation.intervals import paired_gain, wilson
@@ -78,7 +79,7 @@ def _evaluate(
 
     data = _data(config)
     preprocessing = _preprocessing(config, data, run)
-    size = (config.data.channels, preprocessing.size, preprocessing.size)
+    size = (config.data.channels, *height_and_width(preprocessing.size))
     check_network(plain, size, config)
     parameters = ccnn.parameters(plain)
     scored = networks(plain.to(device), samplings, trained, size, run is not None)

@@ -106,7 +106,7 @@ def heading(model: str, config: DictConfig, trainer: pl.Trainer) -> str:
 
 def result_table(record: RunRecord) -> Table:
     """Lays out a run's result."""
-    rows = {"test error": f"[bold]{record.test_error:.2f} %[/]", "test loss": f"{record.test_loss:.4f}"}
+    rows = {"test error": f"{record.test_error:.2f} %", "test loss": f"{record.test_loss:.4f}"}
     rows["tested weights"] = f"epoch {record.best_epoch}, {record.chosen_by}"
     if record.chosen_by is None:
         rows["tested weights"] = "those at the end"

@@ -51,7 +51,7 @@ def page(rows: Sequence[tuple[str, Sequence[Panel]]], points: float = 9, width: 
         below = max(line * len(caption.splitlines()) + (6 if caption else 0) for _, caption in panels)
         heights.append((above, max(image.shape[0] for image, _ in panels) + below))
     height = sum(map(sum, heights)) + MARGIN * (len(rows) + 1)
-    # A little more than whole pixels: matplotlib truncates, and 1.16 · 100 is 115.99… pixels, which would blur all.
+    # A little above whole pixels: matplotlib truncates sizes, and 1.16 · 100 is 115.99…, which blurs panels.
     figure = Figure(figsize=((width + 1e-6) / DPI, (height + 1e-6) / DPI), dpi=DPI)
     ink, faint = (tuple(value / 255 for value in colour) for colour in (INK, FAINT))
     y = MARGIN

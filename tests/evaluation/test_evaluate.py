@@ -173,7 +173,7 @@ MISTAKES = {
     "data.num_classes=9": r"val: holds 7 class folders, data.num_classes is 9|does not fit",
     "data.root=/nowhere": r"data.root: /nowhere: there is no such folder",
     "data.crop=99": r"data.resize is 54, expected at least the crop of 99",
-    "evaluation.samplings=[latice]": r"evaluation.samplings: expected a list of traditional, naive, lattice, .* got \['latice'\]",
+    "evaluation.samplings=[latice]": r"evaluation.samplings: expected a list of traditional, .* got \['latice'\]",
     "evaluation.samplings=[random]": r"evaluation.samplings: expected a list of traditional, .* got \['random'\]",
     "evaluation.samplings=[custom]": r"sampling.samplers: name=custom needs",
     "evaluation.samplings=naive": r"evaluation.samplings: expected a list of traditional, .* got 'naive'",

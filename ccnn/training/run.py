@@ -166,7 +166,7 @@ def _progress(network: Network, path: Path | None) -> _Progress:
     for name in sorted(own.keys() | saved.keys()):
         if own.get(name) != saved.get(name):
             raise UserError(
-                f"{path}: belongs to another network: {name} has the shape {saved.get(name)} there, expected "
+                f"{path}: is of another network: {name} has the shape {saved.get(name)} there, here "
                 f"{own.get(name)}."
             )
     return _Progress(checkpoint["global_step"], checkpoint.get("metrics_csv", ""), checkpoint.get("processes"))

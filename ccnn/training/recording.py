@@ -17,7 +17,7 @@ from ccnn.runs.checkpoints import remove_damaged
 from ccnn.runs.folder import begin, clear, other_environment
 from ccnn.runs.resuming import Start
 from ccnn.runs.signals import Interrupted
-from ccnn.runs.status import FAILED, INTERRUPTED, write_status
+from ccnn.runs.status import FAILED, INTERRUPTED, read_status, write_status
 from ccnn.training.console import plain_console
 
 
@@ -69,7 +69,9 @@ def _note(folder: Path, error: BaseException) -> None:
     last = (str(error).strip().splitlines() or [""])[-1]
     message = last if isinstance(error, UserError) else f"{type(error).__name__}: {last}".removesuffix(": ")
     with suppress(OSError):  # a full disk, most likely: the user sees the first error
-        write_status(folder, INTERRUPTED if stopped else FAILED, None if stopped else message)
+        # A status of another rank names the cause; this process only lost its connection to it.
+        if not (read_status(folder).error or "").startswith("rank"):
+            write_status(folder, INTERRUPTED if stopped else FAILED, None if stopped else message)
 
 
 def _finish(loggers: Sequence[Logger]) -> None:

@@ -1,4 +1,4 @@
-"""Common ground of the multisampling layers: what a layer is told, and how its windows are shifted and sampled."""
+"""What multisampling layers share: their placement in a network, and sampling at several positions of a window."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

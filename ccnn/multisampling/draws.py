@@ -1,4 +1,4 @@
-"""What a network whose samplers are drawn at random in training uses in the current pass."""
+"""Random samplers: drawn once for each training pass of a network, and shared by its layers."""
 
 import weakref
 from dataclasses import replace
@@ -27,9 +27,11 @@ class Draws:
 
     Each call of the network in training draws them once, from one number of torch's generator, before anything
     else runs: layers of one level agree, and a seed decides all. A stride of 4 is drawn as two steps of 2, so that
-    it agrees with a branch that has these. What is called in training by itself (`forward_features`, a block, a
-    part that gradient checkpointing runs again) uses the draws of the network's latest call, or of the call whose
-    backward runs; evaluation uses none.
+    it agrees with a branch that has these.
+
+    In training, parts that are called by themselves (`forward_features`, a block) use the draws of the network's
+    latest call; parts that gradient checkpointing runs again, those of the call whose backward runs. Evaluation
+    uses none. Training one network in several threads at once is not supported.
 
     Attributes:
         current: the assignment of each level; None before the first draw.
@@ -53,16 +55,14 @@ class Draws:
             self._begin(module)
 
     def active(self, training: bool) -> bool:
-        """Whether layers use the draws now.
-
-        A frozen block (in evaluation within a network in training) uses them, too, or its submaps would not fit
-        the others. So the network's mode decides from the start of its call to the end of its backward. That
-        end cannot be observed, so afterwards as well; a layer in evaluation that is called by itself while the
-        network is in training is not worth more state.
+        """Whether a layer uses the draws now.
 
         Args:
-            training: the mode of the layer, which decides if the network is unknown or was not called.
+            training: the layer's mode. Within a pass of the network and its backward, the network's mode decides:
+                a frozen block, in evaluation, must use the draws as well, or its submaps would not fit the others.
         """
+        # No public hook marks the end of a backward, so `_entered` stays set until the next forward ends. Only a
+        # frozen layer called by itself while the network is in training can notice.
         root = None if self._root is None else self._root()
         return training if root is None else root.training and (training or self._entered)
 

@@ -30,6 +30,11 @@ def max_pool2d(x: Tensor, placement: Placement, windows: Windows) -> Tensor:
 
     Padding and what lies beyond the border never win: both are −inf. A window that a shift moved off the input
     altogether gives 0, as beyond the border there are zeros.
+
+    Example:
+        >>> placement = Placement(samplers=(((0, 0), (1, 1)),))
+        >>> max_pool2d(torch.arange(4.0).view(1, 1, 2, 2), placement, Windows((2, 2), (2, 2))).flatten().tolist()
+        [3.0, 3.0]
     """
 
     def pool(x: Tensor, padding: Pair, ceil_mode: bool) -> Tensor:
@@ -122,8 +127,8 @@ class _Grid(NamedTuple):
         padding: on both sides.
         dropped: how many of its windows come before the grid's first.
         inside: how many windows of the grid start above and left of the input's end.
-        ceil_mode: whether PyTorch has to round up. Only then: of ONNX's runtimes some do not drop, as PyTorch
-            does, a last window that starts beyond the input.
+        ceil_mode: whether PyTorch has to round up. Avoided where possible: ONNX Runtime does not drop a last
+            window that starts beyond the input, as PyTorch does.
         native: whether PyTorch admits that padding and then has all windows that are inside.
     """
 

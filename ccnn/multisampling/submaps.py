@@ -16,6 +16,10 @@ def unfold(x: Tensor, submaps: int) -> Tensor:
 
     Raises:
         ValueError: if the batch is no multiple of `submaps`.
+
+    Example:
+        >>> unfold(torch.arange(6), submaps=2).tolist()  # two submaps of three images
+        [[0, 1, 2], [3, 4, 5]]
     """
     if x.shape[0] % submaps:
         raise ValueError(
@@ -46,7 +50,12 @@ def unstack(x: Tensor, submaps: int) -> Tensor:
 
 
 def merge(x: Tensor, submaps: int) -> Tensor:
-    """Averages the submaps of every image: (S·N, …) → (N, …), as the paper does before its classifiers."""
+    """Averages the submaps of every image: (S·N, …) → (N, …), as the paper does before its classifiers.
+
+    Example:
+        >>> merge(torch.tensor([1.0, 2.0, 3.0, 4.0]), submaps=2).tolist()  # two submaps of two images
+        [2.0, 3.0]
+    """
     return unfold(x, submaps).mean(0)
 
 
@@ -59,6 +68,10 @@ def offsets(steps: Sequence[tuple[int, Assignment]]) -> list[Position]:
     Returns:
         (dy, dx) of every final submap, in input pixels, in the order of the submaps: submap s of the last
         map, at row i and column j, is the sample at (dy + i·k, dx + j·k), k being the product of the strides.
+
+    Example:
+        >>> offsets([(2, (((0, 0), (1, 1)),)), (2, (((0, 0), (1, 1)),))])  # naive, two steps
+        [(0, 0), (1, 1), (2, 2), (3, 3)]
     """
     places: list[Position] = [(0, 0)]
     scale = 1
@@ -80,10 +93,14 @@ def offsets_of(sampling: str | Sampling, strides: Sequence[int]) -> list[Positio
 
     Args:
         sampling: as for `ccnn.convert`.
-        strides: of the multisampling steps from the input on. A converted layer knows them as its `path`.
+        strides: of the multisampling steps from the input on. A converted layer has them as `placement.path`.
 
     Raises:
         ValueError: for strides below 2, or that the method does not take.
+
+    Example:
+        >>> offsets_of("lattice", (2, 2))
+        [(0, 0), (1, 1), (2, 2), (3, 3)]
     """
     chosen = resolve(sampling)
     if not isinstance(strides, Sequence) or not all(isinstance(k, int) and k > 1 for k in strides):
@@ -119,6 +136,10 @@ def to_dense(
     Raises:
         ValueError: for offsets outside of a stride×stride cell or given twice, a size that the submaps do not
             reach, an unknown fill, or a batch that is no multiple of the number of offsets.
+
+    Example:
+        >>> to_dense(torch.tensor([1.0, 3.0]).view(2, 1, 1, 1), [(0, 0), (1, 1)], stride=2).tolist()
+        [[[[1.0, 2.0], [2.0, 3.0]]]]
     """
     maps = unfold(x, len(offsets))
     h, w = maps.shape[3:]

@@ -8,7 +8,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .conversion import ConversionError, ConversionReport, conversion_report, convert, register_rule
+    from .conversion import (
+        ConversionError,
+        ConversionReport,
+        conversion_report,
+        convert,
+        is_converted,
+        register_rule,
+        set_sampling,
+        unconvert,
+    )
     from .convolution import CheckeredConv2d
     from .dilation import dilate
     from .inspection import multiply_adds, parameters, summary
@@ -32,15 +41,22 @@ __all__ = [
     "conversion_report",
     "convert",
     "dilate",
+    "is_converted",
     "multiply_adds",
     "parameters",
     "register_rule",
+    "set_sampling",
     "summary",
+    "unconvert",
     "verify",
 ]
 
+# fmt: off
 _HOMES = {
-    "conversion": ("ConversionError", "ConversionReport", "conversion_report", "convert", "register_rule"),
+    "conversion": (
+        "ConversionError", "ConversionReport", "conversion_report", "convert", "is_converted", "register_rule",
+        "set_sampling", "unconvert",
+    ),
     "convolution": ("CheckeredConv2d",),
     "dilation": ("dilate",),
     "inspection": ("multiply_adds", "parameters", "summary"),
@@ -49,6 +65,7 @@ _HOMES = {
     "samplers": ("Sampling",),
     "verification": ("verify",),
 }
+# fmt: on
 
 
 def __getattr__(name: str) -> Any:

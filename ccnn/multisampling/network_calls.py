@@ -10,13 +10,9 @@ from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
 from .base import Multisampling, Placement
-from .conversion.functional import FunctionalCalls
-from .conversion.merge import MergeInput, MergeOutputs, MergeReplaced
+from .conversion import is_converted, unconvert
 from .conversion.meta import InputSize, outputs, skeleton
-from .conversion.trial import named_calls
 from .joint import Joint
-
-_MERGES = (MergeInput, MergeOutputs, MergeReplaced)
 
 
 @dataclass
@@ -78,16 +74,11 @@ def calls_of(dry: nn.Module, size: InputSize) -> list[Call]:
 
 def make_plain(model: nn.Module) -> None:
     """Turns a converted network into the plain one, in place."""
+    if is_converted(model):
+        unconvert(model)
     for module in model.modules():
-        layers: list[Any] = [module]
-        if isinstance(module, FunctionalCalls):
-            layers += named_calls(module.calls)
-        for layer in layers:
-            if isinstance(layer, Multisampling | Joint):
-                layer.placement = Placement(method=layer.placement.method)
-        for hooks in (module._forward_pre_hooks, module._forward_hooks):
-            for key in [k for k, hook in hooks.items() if isinstance(hook, _MERGES)]:
-                del hooks[key]
+        if isinstance(module, Multisampling | Joint):  # built by hand
+            module.placement = Placement(method=module.placement.method)
 
 
 def plain_calls(model: nn.Module, size: InputSize, calls: list[Call]) -> Sequence[Call | None]:

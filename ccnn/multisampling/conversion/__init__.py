@@ -1,7 +1,8 @@
-"""Conversion: a network is surveyed, its layers swapped and tried without numbers, and then changed in place."""
+"""Conversion: the plain network is traced once, a plan is made, the network changed in place."""
 
-from .apply import ConversionReport, ConvertedLayer, conversion_report, convert
+from .apply import convert, is_converted, set_sampling, unconvert
 from .meta import ConversionError
+from .report import ConversionReport, ConvertedLayer, conversion_report
 from .rules import register_rule
 
 __all__ = [
@@ -10,5 +11,8 @@ __all__ = [
     "ConvertedLayer",
     "conversion_report",
     "convert",
+    "is_converted",
     "register_rule",
+    "set_sampling",
+    "unconvert",
 ]

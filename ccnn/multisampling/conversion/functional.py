@@ -1,184 +1,226 @@
-"""Functional calls within a module's own forward that need to know of submaps: poolings and reductions."""
+"""Functions that subsample or mix a map: what a call of them asks for, in one form for all spellings."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
-from ..base import Multisampling
-from ..joint import JointReduction
-from ..pooling import CheckeredAvgPool2d, CheckeredMaxPool2d
-from ..windows import pair
+from ..windows import Pair, pair
 
-Call = Multisampling | JointReduction
-"""What takes the place of a functional call; `where` is its name."""
-Calls = dict[bool, list[Call | None]]
-"""What takes the place of a module's poolings (False) and reductions of whole maps (True), in their order."""
+Function = Callable[..., Any]
 
-_POOLINGS: dict[Callable[..., Any], str] = {
-    torch.max_pool2d: "max_pool2d",
+STRIDED: dict[Function, str] = {
+    F.conv2d: "conv2d",
+    torch.conv2d: "conv2d",
     F.max_pool2d: "max_pool2d",
     F.max_pool2d_with_indices: "max_pool2d",
+    torch.max_pool2d: "max_pool2d",
     F.avg_pool2d: "avg_pool2d",
+    F.lp_pool2d: "lp_pool2d",
 }
-_REDUCTIONS: dict[Callable[..., Any], str] = {
-    torch.mean: "mean",
-    Tensor.mean: "mean",
-    torch.amax: "amax",
-    Tensor.amax: "amax",
+REDUCING: dict[Function, str] = {
     F.adaptive_avg_pool2d: "adaptive_avg_pool2d",
     F.adaptive_max_pool2d: "adaptive_max_pool2d",
+    F.adaptive_avg_pool1d: "adaptive_avg_pool1d",
+    F.adaptive_max_pool1d: "adaptive_max_pool1d",
+    torch.adaptive_avg_pool1d: "adaptive_avg_pool1d",
+    F.adaptive_max_pool2d_with_indices: "adaptive_max_pool2d",
+    **{
+        getattr(owner, name): name
+        for name in ("mean", "sum", "amax", "amin", "max", "min", "var", "std", "norm", "logsumexp", "median")
+        for owner in (torch, Tensor)
+    },
+    torch.var_mean: "var_mean",
+    torch.std_mean: "std_mean",
+    torch.linalg.vector_norm: "norm",
 }
-
-
-def kind_of(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """Which function a call is, if it is one that may need to know of submaps; empty for all others.
-
-    Poolings count with any stride, reductions only where a whole feature map (N, C, H, W) is reduced.
-    """
-    if func in _POOLINGS:
-        return _POOLINGS[func]
-    name = _REDUCTIONS.get(func, "")
-    return name if name and _reduces(name, args, kwargs) else ""
-
-
-def is_reduction(kind: str) -> bool:
-    """Whether `kind_of` says that a call reduces a whole feature map."""
-    return kind in _REDUCTIONS.values()
-
-
-def _reduces(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    x = args[0] if args else kwargs.get("input")
-    if not isinstance(x, Tensor) or x.ndim != 4:
-        return False
-    key = "output_size" if name.startswith("adaptive") else "dim"
-    value = args[1] if len(args) > 1 else kwargs.get(key)
-    if key == "output_size":
-        return not kwargs.get("return_indices") and value in (1, (1, 1), [1, 1])
-    return isinstance(value, tuple | list) and sorted(axis % 4 for axis in value) == [2, 3]
-
-
-def pooling(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Multisampling | None:
-    """The layer that pools as a call does; None for a call without a stride that can be multisampled."""
-    settings = _settings(kind, args, kwargs)
-    stride = settings.get("stride", settings["kernel_size"])
-    if stride == (1, 1) or stride[0] != stride[1] or settings.get("return_indices"):
-        return None
-    layer: Multisampling = _LAYERS[kind](**settings)
-    layer.__dict__["settings"] = settings
-    return layer
-
-
-def _settings(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a pooling call but for its input, by name, sizes as pairs."""
-    values = dict(zip(_PARAMETERS[kind], args[1:], strict=False)) | {
-        name: value for name, value in kwargs.items() if name != "input"
-    }
-    values = {name: value for name, value in values.items() if value is not None and value != []}
-    return {name: pair(value) if name in _SIZES else value for name, value in values.items()}
-
-
-def call_name(owner: str, kind: str, place: int) -> str:
-    """How a functional call is called in reports: `Mixed_6a.max_pool2d[0]`."""
-    return f"{owner}.{kind}[{place}]".lstrip(".")
-
+MIXING: dict[Function, str] = {
+    F.group_norm: "group_norm",
+    torch.group_norm: "group_norm",
+    F.instance_norm: "instance_norm",
+    torch.instance_norm: "instance_norm",
+    F.dropout2d: "dropout2d",
+    torch.feature_dropout: "dropout2d",
+    F.layer_norm: "layer_norm",
+    torch.layer_norm: "layer_norm",
+}
+CONTRACTING: dict[Function, str] = {
+    torch.matmul: "matmul",
+    Tensor.matmul: "matmul",
+    Tensor.__matmul__: "matmul",
+    torch.bmm: "matmul",
+    Tensor.bmm: "matmul",
+    torch.einsum: "einsum",
+}
+VIEWS: dict[Function, str] = {
+    Tensor.view: "view",
+    Tensor.reshape: "view",
+    torch.reshape: "view",
+}
+KINDS = STRIDED | REDUCING | MIXING | CONTRACTING | VIEWS
 
 _PARAMETERS = {
+    "conv2d": ("weight", "bias", "stride", "padding", "dilation", "groups"),
     "max_pool2d": ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
     "avg_pool2d": ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"),
+    "lp_pool2d": ("norm_type", "kernel_size", "stride", "ceil_mode"),
+    "adaptive_avg_pool2d": ("output_size",),
+    "adaptive_max_pool2d": ("output_size", "return_indices"),
+    "adaptive_avg_pool1d": ("output_size",),
+    "adaptive_max_pool1d": ("output_size", "return_indices"),
+    "norm": ("p", "dim", "keepdim"),
 }
-_SIZES = ("kernel_size", "stride", "padding", "dilation")
-_LAYERS: dict[str, Any] = {"max_pool2d": CheckeredMaxPool2d, "avg_pool2d": CheckeredAvgPool2d}
+_DEFAULTS = {
+    "stride": None, "padding": (0, 0), "dilation": (1, 1), "groups": 1, "ceil_mode": False,
+    "return_indices": False, "count_include_pad": True,
+}  # fmt: skip
+_PAIRS = ("kernel_size", "stride", "padding", "dilation", "output_size")
+_COMBINED = {
+    "mean": "mean", "sum": "mean", "avg_pool2d": "mean",
+    "adaptive_avg_pool2d": "mean", "adaptive_avg_pool1d": "mean",
+    "amax": "max", "max": "max", "max_pool2d": "max", "adaptive_max_pool2d": "max", "adaptive_max_pool1d": "max",
+    "amin": "min", "min": "min",
+    "var": "stack", "std": "stack", "logsumexp": "stack", "var_mean": "stack", "std_mean": "stack",
+    "matmul": "mean", "einsum": "mean",
+}  # fmt: skip
 
 
-class _Depth:
-    """How deep a module's forward is within other modules, counted by hooks of these."""
-
-    now = 0
-
-    def enter(self, module: nn.Module, args: Any) -> None:
-        self.now += 1
-
-    def leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        self.now -= 1
-
-
-class FunctionalCalls(nn.Module):
-    """A rule for modules that pool or reduce maps in their own forward: each call goes to a layer instead.
-
-    The calls are known by their order, so a forward that checkpoints a part of itself cannot be followed.
+@dataclass(frozen=True)
+class Call:
+    """What a call of a function asks for, all but its tensors.
 
     Attributes:
-        calls: the layers. They have no parameters and are no submodules, so names and state stay as they are.
-        depth: above 0 while a submodule runs, whose calls are none of this module's.
+        kind: the function's name, one for all its spellings.
+        settings: its arguments by name, sizes as pairs.
     """
 
-    calls: Calls
-    depth: _Depth
+    kind: str
+    settings: tuple[tuple[str, Any], ...] = ()
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        self.depth.now = 0
-        for layer in (layer for layers in self.calls.values() for layer in layers if layer is not None):
-            layer.training = self.training  # they are no submodules, which `train()` would reach
-        with _Redirect(self.calls, self.depth):
-            return super().forward(*args, **kwargs)
+    def __getitem__(self, name: str) -> Any:
+        return dict(self.settings).get(name)
 
+    @property
+    def strides(self) -> Pair:
+        """Of a convolution or pooling; (1, 1) for everything else."""
+        if self.kind not in STRIDED.values():
+            return 1, 1
+        return pair(self["stride"] or self["kernel_size"])
 
-def redirect(module: nn.Module, calls: Calls, nested: bool) -> None:
-    """Gives a module, which is a `FunctionalCalls` already, the layers for its calls.
+    @property
+    def window(self) -> Pair:
+        """The size of a convolution's or pooling's window."""
+        return pair(self["kernel_size"] or 1)
 
-    Args:
-        module: the module.
-        calls: the layers.
-        nested: whether its submodules pool or reduce maps as well.
-    """
-    depth = _Depth()
-    module.__dict__.update(calls=calls, depth=depth)
-    for part in list(module.modules())[1:] if nested else ():
-        part.register_forward_pre_hook(depth.enter)
-        part.register_forward_hook(depth.leave)
+    @property
+    def combined(self) -> str:
+        """How the results of a map's submaps make one; `stack` if all are reduced at once, "" for no such way."""
+        if self.kind == "norm":
+            return "rms" if self["p"] in (None, 2, 2.0, "fro") else ""
+        return _COMBINED.get(self.kind, "")
 
-
-class _Redirect(TorchFunctionMode):
-    def __init__(self, calls: Calls, depth: _Depth) -> None:
-        super().__init__()
-        self.waiting = {reduces: iter(layers) for reduces, layers in calls.items()}
-        self.depth = depth
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        kind = "" if self.depth.now else kind_of(func, args, kwargs)
-        waiting = self.waiting.get(is_reduction(kind)) if kind else None
-        layer = None if waiting is None else next(waiting, _MORE)
-        if layer is None:
-            return func(*args, **kwargs)
-        if isinstance(layer, str):
-            raise ValueError(layer.format(kind))
-        x: Tensor = args[0] if args else kwargs["input"]
-        if isinstance(layer, JointReduction):
-            rest = {name: value for name, value in kwargs.items() if name != "input"}
-            return layer(x, lambda x: func(x, *args[1:], **rest))
-        settings = _settings(kind, args, kwargs)
-        if settings == layer.settings:
-            return layer(x)
-        if layer.placement.method == "traditional":
-            return func(*args, **kwargs)
-        raise ValueError(
-            f"{layer.where}: converted as {layer.settings}, now called with {settings}; convert the network with "
-            "an input_size for which it is called so"
+    def covers(self, size: Pair) -> bool:
+        """Whether a pooling has one window, the whole map."""
+        if self.kind not in ("max_pool2d", "avg_pool2d", "lp_pool2d"):
+            return False
+        padding, kernel = pair(self["padding"] or 0), self.window
+        return max(size) > 1 and all(
+            kernel[axis] >= size[axis] and size[axis] + 2 * padding[axis] - kernel[axis] < self.strides[axis]
+            for axis in (0, 1)
         )
 
+    def reduces(self, size: Pair) -> bool:
+        """Whether it is a reduction of the whole map.
 
-_MORE = (
-    "{}: called more often than when the network was converted; convert it with an input_size for which it is "
-    "called as often"
-)
+        A window of 2 or 3 with a stride of 2 on such a small map is the usual step of subsampling, as the last one
+        of the paper's VGG.
+        """
+        usual = self.strides == (2, 2) and max(self.window) <= 3
+        return bool(self.combined) and self.covers(size) and not usual
+
+    @property
+    def whole(self) -> "Call":
+        """The same reduction of maps of any size."""
+        return Call(self.kind, (("whole", True),))
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self.settings)
+
+
+def described(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+    """What a call asks for; None for functions of no concern."""
+    kind = KINDS.get(function)
+    if kind is None or first(args, kwargs) is None:
+        return None
+    if function in VIEWS:
+        sizes = sum(len(size) if isinstance(size, tuple | list) else 1 for size in (*args[1:], *kwargs.values()))
+        return Call(kind, (("dims", sizes), ("ndim", first(args, kwargs).ndim)))
+    if function in MIXING or function in CONTRACTING:
+        return Call(kind, (("ndim", first(args, kwargs).ndim),))
+    values = dict(zip(_PARAMETERS.get(kind, ()), args[1:], strict=False)) | {
+        name: value for name, value in kwargs.items() if name != "input"
+    }
+    if function in REDUCING and not kind.startswith("adaptive"):
+        dims = reduced(function, kind, args, kwargs)
+        return Call(
+            kind, (("dims", dims), ("ndim", first(args, kwargs).ndim), ("p", values.get("p", kwargs.get("ord"))))
+        )
+    if kind == "conv2d":
+        values["kernel_size"] = tuple(values.pop("weight").shape[2:])
+        values.setdefault("stride", 1)
+        values.pop("bias", None)
+    named = {name: _plain(name, value) for name, value in values.items() if value is not None and value != []}
+    named.setdefault("stride", named.get("kernel_size"))
+    return Call(kind, tuple((name, named[name]) for name in sorted(named) if named[name] != _DEFAULTS.get(name)))
+
+
+def _plain(name: str, value: Any) -> Any:
+    if name in _PAIRS and not isinstance(value, str):
+        return tuple(value) if isinstance(value, tuple | list) and None in value else pair(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def of_layer(layer: nn.Module) -> Call | None:
+    """What a pooling layer asks for; None for other layers."""
+    kind = next((name for kind, name in _LAYERS.items() if isinstance(layer, kind)), "")
+    if not kind:
+        return None
+    names = [name for name in _PARAMETERS[kind] if getattr(layer, name, None) is not None]
+    settings = {name: pair(getattr(layer, name)) if name in _PAIRS else getattr(layer, name) for name in names}
+    return Call(kind, tuple(sorted(settings.items())))
+
+
+_LAYERS = {nn.MaxPool2d: "max_pool2d", nn.AvgPool2d: "avg_pool2d"}
+
+
+def first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A call's first tensor, the map."""
+    if args and isinstance(args[0], Tensor):
+        return args[0]
+    for value in (*args, *kwargs.values()):
+        for leaf in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(leaf, Tensor):
+                return leaf
+    return None
+
+
+def reduced(
+    function: Function, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[int, ...] | None:
+    """The dimensions that a call reduces, None where that cannot be told."""
+    x = first(args, kwargs)
+    if kind.startswith("adaptive"):
+        size = kwargs.get("output_size", args[1] if len(args) > 1 else None)
+        size = tuple(size) if isinstance(size, list) else size
+        one = size in ((1, 1), (1,), 1)
+        return tuple(range(x.ndim - int(kind[-2]), x.ndim)) if one else None
+    position = 2 if kind == "norm" else 1
+    dim = kwargs.get("dim", kwargs.get("axis", args[position] if len(args) > position else None))
+    if isinstance(dim, Tensor):
+        return None
+    if dim is None:
+        return tuple(range(x.ndim))
+    return tuple(axis % x.ndim for axis in (dim if isinstance(dim, tuple | list) else (dim,)))

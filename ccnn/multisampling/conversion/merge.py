@@ -1,4 +1,4 @@
-"""The merge: hooks that average the submaps of a converted network where it wants one feature map."""
+"""The merge: hooks that average the submaps of a converted network where it wants one value for each image."""
 
 from typing import Any
 
@@ -6,50 +6,61 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ..base import Folded
+from ..base import Folded, Placement
 from ..submaps import merge
 
 
 class MergeInput(Folded):
-    """A forward pre-hook of the head, with keyword arguments: averages the submaps of its first tensor."""
+    """A forward pre-hook of the head: averages the submaps of its inputs.
 
-    def __call__(
-        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    Args:
+        placement: how many submaps there are.
+        places: of the tensors among the arguments.
+    """
+
+    def __init__(self, placement: Placement, places: tuple[int, ...] = (0,)) -> None:
+        self.placement, self.places = placement, places
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Any:
         submaps = self.placement.submaps_now(module.training)
-        if args:
-            return (merge(args[0], submaps), *args[1:]), kwargs
-        name = next(name for name, value in kwargs.items() if isinstance(value, Tensor))
-        return args, kwargs | {name: merge(kwargs[name], submaps)}
+        leaves, structure = pytree.tree_flatten((args, kwargs or {}))
+        for place in self.places:
+            if place < len(leaves) and isinstance(leaves[place], Tensor):
+                leaves[place] = merge(leaves[place], submaps)
+        merged = pytree.tree_unflatten(leaves, structure)
+        # Some copies of a module keep its hooks but forget that they take keyword arguments.
+        return merged[0] if kwargs is None else merged
 
 
 class MergeOutputs:
     """A forward hook of the whole network: averages the submaps of those outputs that still have some.
 
     Args:
-        submaps: in training and in evaluation, the number of submaps of each such output, by its place among
-            the output's tensors.
+        folded: in training and in evaluation, for each such output, by its place among the output's tensors: how
+            many submaps it has, and in which dimension.
     """
 
-    def __init__(self, submaps: dict[bool, dict[int, int]]) -> None:
-        self.submaps = submaps
+    def __init__(self, folded: dict[bool, dict[int, tuple[Placement, int]]]) -> None:
+        self.folded = folded
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        folded = self.submaps.get(module.training, {})
+        folded = self.folded.get(module.training, {})
         leaves, structure = pytree.tree_flatten(output)
         place = -1
         for i, leaf in enumerate(leaves):
             if isinstance(leaf, Tensor):
                 place += 1
                 if place in folded:
-                    leaves[i] = merge(leaf, folded[place])
+                    placement, dim = folded[place]
+                    leaves[i] = merge(leaf.movedim(dim, 0), placement.submaps_now(module.training)).movedim(0, dim)
         return pytree.tree_unflatten(leaves, structure)
 
 
 class MergeReplaced:
-    """A forward pre-hook of a network whose submaps a head merges: sees to it that a new head does so as well.
+    """A forward pre-hook of the network: sees to it that a head that was replaced merges as well.
 
-    A classifier put in place of the converted one, as for fine-tuning, comes without the hook at its input.
+    A classifier put in place of the converted one, as for fine-tuning, comes without the hook at its input, or
+    with that hook somewhere inside.
 
     Args:
         head: the name of the head.
@@ -61,17 +72,17 @@ class MergeReplaced:
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         head = module.get_submodule(self.head)
-        for part in head.modules():  # the old head may live on in the new one
-            if any(isinstance(hook, MergeInput) for hook in part._forward_pre_hooks.values()):
-                return
+        if any(isinstance(hook, MergeInput) for hook in head._forward_pre_hooks.values()):
+            return
+        remove_hooks(head, MergeInput)
         head.register_forward_pre_hook(self.hook, prepend=True, with_kwargs=True)
 
 
 class CountImages:
-    """A forward hook of a network: tells if submaps are missing since another layer than the head was replaced.
+    """A forward hook of a network: raises if submaps are missing since a layer other than the head was replaced.
 
     Raises:
-        ValueError: if the network yields other than a row for each image.
+        ValueError: if the network does not yield one row for each image.
     """
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -84,3 +95,12 @@ class CountImages:
                 "layers replaced after the conversion? Replace layers first, then convert; only the classifier "
                 "may be replaced later"
             )
+
+
+def remove_hooks(model: nn.Module, *kinds: type) -> None:
+    """Removes the hooks of some kinds from a module and all its parts."""
+    for module in model.modules():
+        for hooks in (module._forward_pre_hooks, module._forward_hooks):
+            for key in [key for key, hook in hooks.items() if isinstance(hook, kinds)]:
+                del hooks[key]
+                module._forward_pre_hooks_with_kwargs.pop(key, None)

@@ -1,22 +1,87 @@
-"""The dry run: passes on the meta device that tell what every layer of a network does and receives."""
+"""Dry runs: a copy of a network on the meta device, which has shapes and no numbers."""
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
-from types import FunctionType
+from dataclasses import dataclass, field
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
-from torch.utils.hooks import RemovableHandle
 
 InputSize = tuple[int, int, int]
-IMAGES = 3  # With one image, branches that disagree in submaps would broadcast silently.
+IMAGES = 3  # More than one, so that a batch does not look like an axis of size 1.
 
 
 class ConversionError(ValueError):
     """The model cannot be converted; it is left as it was."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a dry run passes to a network.
+
+    Attributes:
+        args, kwargs: as of the network's forward.
+        size: (C, H, W) if it takes one batch of images.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    size: InputSize | None = None
+
+    @classmethod
+    def of(cls, input_size: Any, example_inputs: Any = None) -> "Inputs":
+        """Inputs of a size, or like examples.
+
+        Raises:
+            ValueError: for a malformed size or examples.
+        """
+        if example_inputs is None:
+            images = checked(input_size)
+            return cls((torch.empty(1, *images, device="meta"),), {}, images)
+        match example_inputs:
+            case Tensor():
+                args, kwargs = (example_inputs,), {}
+            case (tuple() | list() as positional, dict() as named):
+                args, kwargs = tuple(positional), named
+            case tuple() | list():
+                args, kwargs = tuple(example_inputs), {}
+            case _:
+                raise ValueError(
+                    "example_inputs: expected a tensor, a tuple of arguments, or a pair (arguments, keyword "
+                    f"arguments), got {type(example_inputs).__name__}"
+                )
+        tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if not tensors:
+            raise ValueError("example_inputs: expected at least one tensor")
+        image = next((tensor for tensor in tensors if tensor.ndim == 4), None)
+        size = None if image is None else (image.shape[1], image.shape[2], image.shape[3])
+        return cls(args, kwargs, size)
+
+    def without_numbers(self) -> "Inputs":
+        """The same shapes on the meta device."""
+        args, kwargs = pytree.tree_map(
+            lambda leaf: leaf.to("meta") if isinstance(leaf, Tensor) else leaf, (self.args, self.kwargs)
+        )
+        return Inputs(args, kwargs, self.size)
+
+    def blank(self, model: nn.Module, images: int = IMAGES) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments without numbers, of so many images."""
+        dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
+        tensors = [leaf for leaf in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Tensor)]
+        batch = next((tensor.shape[0] for tensor in tensors if tensor.ndim), 1)
+
+        def like(leaf: Any) -> Any:
+            if not isinstance(leaf, Tensor):
+                return leaf
+            shape = list(leaf.shape)
+            if shape and shape[0] == batch:
+                shape[0] = images
+            return torch.empty(shape, dtype=dtype if leaf.is_floating_point() else leaf.dtype, device="meta")
+
+        args, kwargs = pytree.tree_map(like, (self.args, self.kwargs))
+        return args, kwargs
 
 
 def checked(input_size: Any) -> InputSize:
@@ -24,6 +89,10 @@ def checked(input_size: Any) -> InputSize:
 
     Raises:
         ValueError: if it is something else.
+
+    Example:
+        >>> checked((3, 32, 32))
+        (3, 32, 32)
     """
     match input_size:
         case int(channels), int(height), int(width) if min(channels, height, width) > 0:
@@ -39,31 +108,47 @@ def skeleton(model: nn.Module, device: str = "meta") -> nn.Module:
     Args:
         model: the model.
         device: another one for use under a FakeTensorMode, which has no numbers on any device.
+
+    Raises:
+        ConversionError: if the model has lazy layers or cannot be copied.
+
+    Example:
+        >>> skeleton(nn.Linear(2, 3)).weight.device
+        device(type='meta')
     """
     memo: dict[int, Any] = {}
-    loose = [v for m in model.modules() for v in vars(m).values() if isinstance(v, Tensor)]
+    loose = [v for m in model.modules() for v in pytree.tree_leaves(_own(m)) if isinstance(v, Tensor)]
     for tensor in (*model.parameters(), *model.buffers(), *loose):
         if isinstance(tensor, nn.UninitializedParameter):
             raise ConversionError("convert: the model has lazy layers; run it once on a batch, then convert it")
         empty = torch.empty_like(tensor, device=device)
         memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+    for module in model.modules():
+        for hook in (*module._forward_pre_hooks.values(), *module._forward_hooks.values()):
+            # A copied hook that is an object works on its copy; a function would reach out of the dry run.
+            if isinstance(hook, FunctionType | MethodType):
+                memo[id(hook)] = _no_hook
     try:
-        dry = copy.deepcopy(model, memo)
+        return copy.deepcopy(model, memo)
     except Exception as error:
         raise ConversionError(f"convert: the model cannot be copied for a dry run: {gist(error)}") from error
-    for module in dry.modules():
-        for hooks in (module._forward_pre_hooks, module._forward_hooks):
-            # A copied hook that is an object works on its copy; a plain function would reach out of the dry run.
-            for key in [key for key, hook in hooks.items() if isinstance(hook, FunctionType)]:
-                del hooks[key]
-    return dry
 
 
-def outputs(model: nn.Module, input_size: InputSize, images: int = IMAGES) -> list[Tensor]:
+def _own(module: nn.Module) -> list[Any]:
+    """A module's attributes other than its parts."""
+    return [value for name, value in vars(module).items() if name not in ("_parameters", "_buffers", "_modules")]
+
+
+def _no_hook(*args: Any, **kwargs: Any) -> None:
+    """Takes the place of a user's hook in a dry run."""
+
+
+def outputs(model: nn.Module, input_size: InputSize | Inputs, images: int = IMAGES) -> list[Tensor]:
     """Runs a skeleton on blank images of `input_size` (C, H, W) and returns all tensors of its output."""
-    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
+    inputs = input_size if isinstance(input_size, Inputs) else Inputs.of(input_size)
+    args, kwargs = inputs.blank(model, images)
     with torch.no_grad(), torch.device("meta"):
-        leaves = pytree.tree_leaves(model(torch.empty(images, *input_size, dtype=dtype)))
+        leaves = pytree.tree_leaves(model(*args, **kwargs))
     return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
 
@@ -73,52 +158,10 @@ def first_map(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
     return next((leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim >= 2), None)
 
 
-@dataclass
-class Watch:
-    """Watches the calls of a network: which module is running, and what reaches it.
-
-    Attributes:
-        active: names of the modules that are running, the innermost last.
-        on_call: called with name, module and input map before each call of a module.
-        on_return: called with name, module and output after it.
-    """
-
-    model: nn.Module
-    on_call: Callable[[str, nn.Module, Tensor], None]
-    on_return: Callable[[str, nn.Module, Any], None] = lambda name, module, output: None
-
-    def __post_init__(self) -> None:
-        self.active: list[str] = []
-        self._handles: list[RemovableHandle] = []
-        for name, module in self.model.named_modules():
-            self.also(name, module)
-
-    def also(self, name: str, module: nn.Module) -> None:
-        """Watches a layer that is no submodule."""
-        self._handles.append(module.register_forward_pre_hook(self._enter(name), with_kwargs=True))
-        self._handles.append(module.register_forward_hook(self._leave(name)))
-
-    def close(self) -> None:
-        """Ends the watch."""
-        for handle in self._handles:
-            handle.remove()
-
-    def _enter(self, name: str) -> Any:
-        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            self.active.append(name)
-            if (x := first_map(args, kwargs)) is not None:
-                self.on_call(name, module, x)
-
-        return hook
-
-    def _leave(self, name: str) -> Any:
-        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            self.active.pop()
-            self.on_return(name, module, output)
-
-        return hook
-
-
 def gist(error: Exception) -> str:
-    """Type and first line of an error."""
+    """Type and first line of an error.
+
+    >>> gist(KeyError("a"))
+    "KeyError: 'a'"
+    """
     return f"{type(error).__name__}: {(str(error).strip() or '(no message)').splitlines()[0]}"

@@ -327,7 +327,7 @@ def test_a_regrouped_batch_is_not_taken_for_submaps() -> None:
     x = torch.randn(3, 4, 16, 16)
     changed = x.clone()
     changed[2] += 1
-    assert conversion_report(model).joint == ()
+    assert conversion_report(model).joint == ("mean[0]",)
     assert torch.equal(model(x)[0], model(changed)[0])
 
 
@@ -379,21 +379,15 @@ class Disagreeing(nn.Module):
         return self.fc((self.strided(x) + F.interpolate(x, scale_factor=0.5)).mean((2, 3)))
 
 
-class Strange(nn.Conv2d):
-    def forward(self, x: Tensor) -> Tensor:
-        return -super().forward(x)
-
-
 FAILURES = [
     (
         Disagreeing(),
         (3, 16, 16),
-        r"breaks in the model's own forward: branches of 1 and 2 submaps meet.*No layers were found",
+        r"nothing to convert.*'?strided'? \(branches of 1 and 2 submaps meet in the model's own forward\)",
     ),
     (nn.Conv2d(3, 4, 3, padding=1), (3, 16, 16), "nothing to convert"),
     (nn.Conv2d(3, 4, 3, stride=(2, 1)), (3, 16, 16), r"nothing to convert.*stride \(2, 1\) differs"),
     (nn.MaxPool2d(2, return_indices=True), (3, 16, 16), "return_indices"),
-    (Strange(3, 4, 3, stride=2), (3, 16, 16), "the model .Strange has a forward of its own"),
     (nn.Sequential(CheckeredConv2d(3, 4, 3, 2)), (3, 16, 16), "'0' is a multisampling layer already"),
     (nn.LazyConv2d(4, 3, 2), (3, 16, 16), "lazy layers; run it once"),
     (

@@ -48,25 +48,42 @@ def converted_layers(model: nn.Module) -> list[str]:
 @pytest.mark.parametrize(
     ("run", "message"),
     [
-        (lambda net, x: net.fc(net.a(x).view(x.size(0), 8, -1).mean(-1)), "'a' yields 2 submaps, which are lost"),
-        (lambda net, x: net.fc(net.a(x)[: len(x)].mean((2, 3))), "are lost after it without having been merged"),
+        (lambda net, x: net.fc(net.a(x)[: len(x)].mean((2, 3))), "takes some rows of a batch that holds submaps"),
+        (lambda net, x: net.fc(net.a(x).chunk(2)[0].mean((2, 3))), "splits or joins the images of a batch"),
         (
-            lambda net, x: net.fc(net.a(x).mean((2, 3)).view(x.size(0), -1)),
+            lambda net, x: net.fc(net.a(x).mean((2, 3)).view(len(x), -1)),
             "by the batch size.*x.flatten",
         ),
     ],
-    ids=["view", "cut", "flatten"],
+    ids=["cut", "chunk", "view"],
 )
-def test_a_forward_that_reshapes_by_the_batch_size_is_refused(run: Any, message: str) -> None:
+def test_a_forward_that_splits_the_batch_is_refused(run: Any, message: str) -> None:
     with pytest.raises(ConversionError, match=message):
         convert(Net(run), SIZE)
+
+
+@pytest.mark.parametrize("sampling", ["naive", "lattice"])
+def test_a_view_by_the_batch_size_of_the_input_merges_there(sampling: str) -> None:
+    def run(net: Net, x: Tensor) -> Tensor:
+        n = x.size(0)
+        x = net.c(net.b(net.a(x))).relu()
+        return net.fc(x.view(n, 8, -1).mean(-1))
+
+    torch.manual_seed(0)
+    model = Net(run).double().eval()
+    other = Net(lambda net, x: net.fc(net.c(net.b(net.a(x))).relu().mean((2, 3)))).double().eval()
+    other.load_state_dict(model.state_dict())
+    x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    expected = convert(other, SIZE, sampling)(x)
+    torch.testing.assert_close(convert(model, SIZE, sampling)(x), expected, rtol=1e-12, atol=1e-12)
+    assert conversion_report(model).merge == ("view[0]",)
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
 def test_a_strided_layer_that_is_replaced_afterwards_is_told(name: str) -> None:
     model = convert(Net(usual), SIZE).eval()
     setattr(model, name, nn.Conv2d(3 if name == "a" else 8, 8, 3, 1, 1))
-    with pytest.raises(ValueError, match="got 8 images and yields 4 rows: was one of its layers replaced"):
+    with pytest.raises(ValueError, match=r"mean\[0\]: got \d+ rows, .*: was a layer replaced since"):
         model(torch.randn(8, 3, 32, 32))
 
 
@@ -144,7 +161,7 @@ def test_own_poolings_are_told_from_those_of_submodules() -> None:
                 torch.manual_seed(3)
                 results.append(net(x))
             assert torch.equal(*results)
-    assert converted_layers(one) == ["a", "pool", "max_pool2d[0]", "avg_pool2d[1]"]
+    assert converted_layers(one) == ["a", "max_pool2d[0]", "pool", "avg_pool2d[1]"]
 
 
 def test_a_pooling_that_depends_on_the_images_size_is_told() -> None:
@@ -170,7 +187,7 @@ def test_more_poolings_than_in_the_dry_run_are_told() -> None:
         return net.fc(net.c(x).mean((2, 3)))
 
     model = convert(Net(run), (3, 16, 16))
-    with pytest.raises(ValueError, match="max_pool2d: called more often than when the network was converted"):
+    with pytest.raises(ValueError, match=r"max_pool2d\[0\]: got 8 rows, which fits no call .* called more often"):
         model(torch.randn(2, 3, 32, 32))
 
 
@@ -179,7 +196,6 @@ def test_more_poolings_than_in_the_dry_run_are_told() -> None:
     [
         (lambda x: F.interpolate(x, size=(8, 8)), "F.interpolate"),
         (lambda x: F.interpolate(x, scale_factor=(0.5, 0.5)), "F.interpolate"),
-        (lambda x: F.lp_pool2d(x, 2, 2), "F.lp_pool2d"),
         (lambda x: F.adaptive_avg_pool2d(x, 8), "F.adaptive_avg_pool2d"),
         (lambda x: F.pixel_unshuffle(x, 2)[:, ::4], "F.pixel_unshuffle"),
         (lambda x: x[..., ::2, ::2], "slicing"),
@@ -199,13 +215,13 @@ def test_slices_of_channels_and_crops_subsample_nothing() -> None:
     assert conversion_report(model).traditional == {}
 
 
-def test_a_reduction_in_the_networks_own_forward_sees_all_submaps_unless_it_ends_it() -> None:
+def test_a_reduction_in_the_networks_own_forward_sees_all_submaps() -> None:
     def run(net: Net, x: Tensor) -> Tensor:
         x = net.a(x)
         x = net.c(x * x.mean((2, 3), keepdim=True).sigmoid())
         return net.fc(x.mean((2, 3)))
 
-    assert conversion_report(convert(Net(run), SIZE)).joint == ("mean[0]",)
+    assert conversion_report(convert(Net(run), SIZE)).joint == ("mean[0]", "mean[1]")
 
 
 # --- levels --------------------------------------------------------------------------------------------
@@ -401,3 +417,15 @@ def test_to_dense_in_a_network_refuses_samplers_that_are_drawn() -> None:
     model = convert(Dense(), SIZE, "complete")
     assert (model.dense.placement.path, len(model.dense.placement.offsets)) == ((2, 2), 16)
     assert conversion_report(model).merge == ()
+
+
+def test_a_copy_of_a_graph_keeps_the_merge() -> None:
+    """As an average of weights (EMA) copies a feature extractor: torch.fx makes copies of the graph alone."""
+    graph = torch.fx.symbolic_trace(Net(lambda net, x: net.b(net.a(x).relu()))).eval()
+    convert(graph, SIZE)
+    x = torch.randn(2, 3, 32, 32)
+    expected = graph(x)
+    assert expected.shape == (2, 8, 8, 8)
+    for copied in (copy.deepcopy(graph), copy.deepcopy(copy.deepcopy(graph))):
+        torch.testing.assert_close(copied(x), expected)
+        assert conversion_report(copied) == conversion_report(graph)

@@ -27,10 +27,10 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from ccnn.models.resnet import ResNet
-from ccnn.multisampling.base import Multisampling, Placement
+from ccnn.multisampling.base import Multisampling
 from ccnn.multisampling.conversion import ConversionError, conversion_report, convert
 from ccnn.multisampling.conversion.rules import register_rule
-from ccnn.multisampling.convolution import CheckeredConv2d, conv2d
+from ccnn.multisampling.convolution import CheckeredConv2d
 from ccnn.multisampling.draws import Draws
 from ccnn.multisampling.samplers import Sampling
 from ccnn.multisampling.submaps import offsets
@@ -535,12 +535,7 @@ class Shrinking(nn.Module):
         self.how, self.conv, self.fc = how, nn.Conv2d(3, 4, 3, 2, 1), nn.Linear(4, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.how == "slice":
-            x = x[:, :, ::2, ::2]
-        elif self.how == "interpolate":
-            x = F.interpolate(x, scale_factor=0.5)
-        else:
-            x = F.conv2d(x, torch.ones(3, 1, 1, 1).to(x), stride=2, groups=3)
+        x = x[:, :, ::2, ::2] if self.how == "slice" else F.interpolate(x, scale_factor=0.5)
         return self.fc(self.conv(x).mean((2, 3)))
 
 
@@ -549,7 +544,6 @@ class Shrinking(nn.Module):
     [
         ("slice", "slicing from 16×16 to 8×8"),
         ("interpolate", r"F\.interpolate from 16×16"),
-        ("conv", r"F\.conv2d from 16×16"),
     ],
 )
 def test_other_functional_subsampling_is_named(how: str, message: str) -> None:
@@ -567,28 +561,17 @@ class Reflected(nn.Conv2d):
         return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), self.weight, self.bias, self.stride)
 
 
-class CheckeredReflected(CheckeredConv2d):
-    def multisample(self, x: Tensor, placement: Placement) -> Tensor:
-        return conv2d(x, placement, self.weight, self.bias, (2, 2), ((1, 1), (1, 1)), padding_mode="reflect")
-
-
 class Renamed(nn.Conv2d):
     """Computes what its base does."""
 
     note = "mine"
 
 
-def test_a_subclass_with_a_forward_of_its_own_needs_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ccnn.multisampling.conversion.rules._MULTISAMPLING", {nn.Conv2d: CheckeredConv2d})
-    plain = Reflected(3, 4, 3, 2)
-    two = nn.Sequential(plain, nn.Conv2d(4, 4, 3, 2, 1), nn.Flatten())
-    report = conversion_report(convert(copy.deepcopy(two), (3, 16, 16)))
-    assert report.traditional == {"0": "Reflected has a forward of its own; see ccnn.register_rule"}
-    register_rule(Reflected, CheckeredReflected)
-    model = convert(two, (3, 16, 16))
+def test_a_layer_that_pads_in_its_own_forward_converts_without_a_rule() -> None:
+    model = convert(nn.Sequential(Reflected(3, 4, 3, 2), nn.Conv2d(4, 4, 3, 2, 1), nn.Flatten()), (3, 16, 16))
     assert [layer.name for layer in conversion_report(model).layers] == ["0", "1"]
+    assert type(model[0]).__name__ == "Reflected"
     assert isinstance(model[0], Reflected)
-    assert isinstance(model[0], CheckeredReflected)
     x = torch.randn(2, 3, 15, 16)
     equivalent = nn.Conv2d(3, 4, 3, 2, 1, padding_mode="reflect")
     equivalent.load_state_dict(model[0].state_dict())
@@ -597,10 +580,26 @@ def test_a_subclass_with_a_forward_of_its_own_needs_a_rule(monkeypatch: pytest.M
     assert torch.equal(pickle.loads(pickle.dumps(model))(x), model(x))
 
 
-def test_a_rule_may_be_given_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ccnn.multisampling.conversion.rules._MULTISAMPLING", {nn.Conv2d: CheckeredConv2d})
-    register_rule(f"{__name__}.Reflected", CheckeredReflected)
-    assert isinstance(convert(nn.Sequential(Reflected(3, 4, 3, 2)), (3, 16, 16))[0], CheckeredReflected)
+class Doubled(CheckeredConv2d):
+    """A rule of a user's."""
+
+    def multisample(self, x: Tensor, placement: Any) -> Tensor:
+        return 2 * super().multisample(x, placement)
+
+
+class Own(nn.Conv2d):
+    """A layer that a rule is registered for."""
+
+
+@pytest.mark.parametrize("kind", [Own, f"{__name__}.Own"], ids=["class", "name"])
+def test_a_registered_rule_decides_what_a_layer_becomes(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ccnn.multisampling.conversion.rules._RULES", {nn.Conv2d: CheckeredConv2d})
+    plain = nn.Sequential(Own(3, 4, 3, 2, 1), nn.Flatten())
+    x = torch.randn(2, 3, 16, 16)
+    expected = convert(copy.deepcopy(plain), (3, 16, 16))[0](x)
+    register_rule(kind, Doubled)
+    torch.testing.assert_close(convert(plain, (3, 16, 16))[0](x), 2 * expected)
+    assert isinstance(plain[0], Own)
 
 
 def test_a_subclass_that_computes_the_same_needs_none() -> None:

@@ -18,9 +18,7 @@ from ccnn.config import validate
 from ccnn.config.targets import validate_targets
 from ccnn.errors import UserError
 from ccnn.models import timm_model, torchvision_model
-from ccnn.multisampling.base import Multisampling, Placement
 from ccnn.multisampling.conversion.meta import outputs
-from ccnn.multisampling.conversion.rules import become, find_rule
 from ccnn.multisampling.samplers import resolve
 from ccnn.multisampling.submaps import unfold
 from ccnn.multisampling.windows import pair, strides
@@ -71,15 +69,6 @@ def layer_named(name: str) -> nn.Module:
     return layer
 
 
-def multisampling(layer: nn.Module) -> Multisampling:
-    rule, reason = find_rule(layer)
-    assert rule is not None, reason
-    become(layer, rule)
-    assert isinstance(layer, Multisampling)
-    layer.placement = Placement(samplers=resolve("naive").assignment((strides(layer)[0],)))
-    return layer
-
-
 def oracle(layer: Any, x: Tensor, windows: tuple[int, int]) -> Callable[[int, int], Tensor]:
     """The layer's operation at stride 1 on the padded input; yields the samples of one position."""
     kind: type[Any] = type(layer)
@@ -123,10 +112,11 @@ def test_a_timm_layer_takes_each_position_of_its_window(name: str, size: tuple[i
     plain = layer(x)
     picked = oracle(layer, x, (plain.shape[2], plain.shape[3]))
     torch.testing.assert_close(plain, picked(0, 0))
-    layer = multisampling(layer)
-    maps = unfold(layer(x), layer.submaps_out)
+    stride = strides(layer)[0]
+    layer = ccnn.convert(nn.Sequential(layer), (4, *size), "naive", merge=None)[0]
+    maps = unfold(layer(x), stride)
     torch.testing.assert_close(maps[0], plain)
-    for submap, (dy, dx) in zip(maps, layer.placement.samplers[0], strict=True):
+    for submap, (dy, dx) in zip(maps, resolve("naive").assignment((stride,))[0], strict=True):
         torch.testing.assert_close(submap, picked(dy, dx))
 
 

@@ -36,7 +36,6 @@ def test_a_converted_network_keeps_its_promises(sampling: str) -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-@pytest.mark.xfail(strict=True, reason="needs unconvert, which makes a network plain again")
 def test_complete_multisampling_is_compared_with_dilation() -> None:
     assert promises(ccnn.convert(small_resnet(), IMAGE)) == [True, True, True]
 

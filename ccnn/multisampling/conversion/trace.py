@@ -155,7 +155,7 @@ class Tracer(Follower):
         if frame.role.closed or frame.inner:
             return
         if call is None:
-            self._mixes(func, args, kwargs, x)
+            self._mixes(func, args, kwargs, x, node_of(results[0]))
         elif func in VIEWS:
             self._view(frame, call, x, args, results)
         elif func in STRIDED:
@@ -260,7 +260,9 @@ class Tracer(Follower):
             self._visit(frame, self._place(frame, call, "view"), "merge", x, call)
             self._becomes(results, x.lineage.merged())
 
-    def _mixes(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], x: Node) -> None:
+    def _mixes(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], x: Node, out: Node | None
+    ) -> None:
         """Notes a function that mixes the places of a map and is left to each submap alone."""
         name = ax.name_of(func)
         if not x.is_map or x.axes is None:
@@ -270,9 +272,11 @@ class Tracer(Follower):
             dims = [n for n in pytree.tree_leaves(given) if isinstance(n, int) and -len(x.axes) <= n < len(x.axes)]
         else:
             dims = [-1] if name == "linear" and ax.labels(x.axes[-1]) == {ax.SPACE} else []
+        place = f"{self.frames[-1].name}.{name}".lstrip(".")
         if any(ax.SPACE in ax.labels(x.axes[dim]) for dim in dims) or name in _ATTENTION:
-            place = f"{self.frames[-1].name}.{name}".lstrip(".")
             self.trace.unseen[place] = x.lineage, f"{name} mixes the places of each submap alone"
+        elif out is not None and not out.is_map and out.is_batched and name != "linear":
+            self.trace.unseen[place] = x.lineage, f"{name} reduces each submap alone"
 
     # --- notes ---------------------------------------------------------------------------------------------
 

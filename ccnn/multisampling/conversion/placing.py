@@ -34,7 +34,7 @@ class Plan:
         counts: whether the network yields one tensor with a row for each image.
         draws: the draws of the network, for methods that draw in training.
         converted, joint, traditional, merge, steps, submaps: as the report has them.
-        shapes: in training and in evaluation, the shapes of the plain network's outputs.
+        shapes: of the plain network's outputs, in the modes in which the converted skeleton is to be compared.
     """
 
     layers: dict[str, tuple[type[nn.Module], Placement]] = field(default_factory=dict)
@@ -78,6 +78,11 @@ class Placer:
         if heads is not None:
             self._merge(heads)
         self._note()
+        seen = [
+            {(visit.place, visit.what, visit.node.lineage) for visit in t.visits} for t in self.traces.values()
+        ]
+        if self.plan.draws is None and seen[0] == seen[-1]:
+            self.plan.shapes.pop(True, None)  # Training does the same, so that there is nothing more to compare.
         return self.plan
 
     def _note(self) -> None:

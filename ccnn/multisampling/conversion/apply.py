@@ -231,7 +231,7 @@ def _verify(dry: nn.Module, plan: Plan, sampling: Sampling, inputs: Inputs) -> N
                 f"convert: the converted network breaks in {where}: {gist(error)}. A forward that reshapes or "
                 "splits by the batch size of its input (x.size(0)) does not fit submaps; x.flatten(1) does."
             ) from error
-        if converted != shapes:
+        if shapes and converted != shapes:
             raise ConversionError(
                 f"convert: the converted network returns {converted}, the plain one {shapes}: its forward mixes "
                 "submaps with images."

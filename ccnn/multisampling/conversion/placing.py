@@ -75,7 +75,9 @@ class Placer:
         self._place([visit for trace in self.traces.values() for visit in trace.visits])
         for training, trace in self.traces.items():
             self.plan.shapes[training] = [shape for _, _, shape in trace.outputs]
-        if heads is not None:
+        if heads is None:
+            self.plan.shapes = {mode: [] for mode in self.plan.shapes}  # submaps are returned: nothing to compare
+        else:
             self._merge(heads)
         self._note()
         seen = [

@@ -74,6 +74,8 @@ class Tracer(Follower):
                     leaves[place] = leaves[place].view_as(leaves[place])
                 lineage = node.lineage.merged() if name in self.policy.heads else node.lineage
                 within[place] = self._mark(leaves[place], lineage, node.axes, (node,), node.size)
+                if frame.entered is node:
+                    frame.entered = within[place]
             return pytree.tree_unflatten(leaves, structure)
 
         return hook

@@ -117,7 +117,9 @@ class Follower(TorchFunctionMode):
         self._problem(f"{self.where()} splits or joins the images of a batch that holds submaps (torch.{name})")
         return None
 
-    def _resized(self, func: Callable[..., Any], node: Node, before: Node, out: Tensor) -> None:
+    def _resized(
+        self, func: Callable[..., Any], args: tuple[Any, ...], node: Node, before: Node, out: Tensor
+    ) -> None:
         """Keeps the size of maps and the scale of their pixels, and notes what resizes them in another way."""
         if out.ndim != 4 or before.size is None or node.axes is None:
             return
@@ -125,7 +127,7 @@ class Follower(TorchFunctionMode):
             return
         size = node.size = (out.shape[2], out.shape[3])
         ratio = (_ratio(before.size[0], size[0]), _ratio(before.size[1], size[1]))
-        if ratio == (1, 1) or func in STRIDED:
+        if ratio == (1, 1) or func in STRIDED or _crops_or_pads(func, args):
             return
         node.lineage = node.lineage.scaled(ratio)
         if max(ratio) >= 2 and size != (1, 1) and not (self.frames and self.frames[-1].role.closed):
@@ -135,6 +137,14 @@ class Follower(TorchFunctionMode):
                 Lineage(resized=True),
                 f"{_public_name(func)} from {old} to {new} stays as it is",
             )
+
+
+def _crops_or_pads(func: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+    """Whether a function leaves the pixels of a map as they are, however many it adds or removes."""
+    if func is Tensor.__getitem__:
+        items = args[1] if isinstance(args[1], tuple) else (args[1],)
+        return not any(isinstance(item, slice) and item.step not in (None, 1) for item in items)
+    return "pad" in ax.name_of(func) or ax.name_of(func) in ("narrow", "cat", "concat", "chunk", "split")
 
 
 def _ratio(old: int, new: int) -> float:

@@ -288,8 +288,9 @@ class Placer:
             shapes and len(shapes) == 1 and shapes[0][:1] == (IMAGES,) for shapes in plan.shapes.values()
         )
         plan.merge = [*plan.heads, *plan.merge, *(["output"] if any(plan.outputs.values()) else [])]
-        told = [hook.placement for hook in plan.heads.values()] + [p for p, _ in plan.outputs[False].values()]
-        plan.submaps = max([plan.submaps, *(placement.submaps for placement in told)])
+        evaluated = [policy.submaps(lineage) for _, _, lineage in head_calls(self.traces[False], heads)]
+        merged_outputs = [placement.submaps for placement, _ in plan.outputs[False].values()]
+        plan.submaps = max([plan.submaps, *evaluated, *merged_outputs])
 
     def _output(self, place: int, node: Node, dtype: torch.dtype) -> int | None:
         """The dimension of an output in which its submaps are; None if it has none."""

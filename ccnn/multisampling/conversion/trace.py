@@ -134,7 +134,7 @@ class Tracer(Follower):
         for out in results:
             axes = self._axes(func, args, kwargs, parents, tuple(out.shape))
             made = self._mark(out, lineage, axes, tuple(known for _, known in parents), source.size)
-            self._resized(func, made, source, out)
+            self._resized(func, args, made, source, out)
         if self.frames:
             self._call(func, args, kwargs, source, shape or parents[0][0], results)
         return result

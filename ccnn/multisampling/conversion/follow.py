@@ -143,7 +143,8 @@ def _crops_or_pads(func: Callable[..., Any], args: tuple[Any, ...]) -> bool:
     """Whether a function leaves the pixels of a map as they are, however many it adds or removes."""
     if func is Tensor.__getitem__:
         items = args[1] if isinstance(args[1], tuple) else (args[1],)
-        return not any(isinstance(item, slice) and item.step not in (None, 1) for item in items)
+        kept = [item for item in items if item is not None and item is not Ellipsis]
+        return all(isinstance(item, slice) and item.step in (None, 1) for item in kept)
     return "pad" in ax.name_of(func) or ax.name_of(func) in ("narrow", "cat", "concat", "chunk", "split")
 
 

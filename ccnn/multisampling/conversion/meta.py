@@ -59,6 +59,10 @@ class Inputs:
         size = None if image is None else (image.shape[1], image.shape[2], image.shape[3])
         return cls(args, kwargs, size)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Inputs":
+        # Copies of a converted network share it: it never changes, and FakeTensorMode cannot copy its tensors.
+        return self
+
     def without_numbers(self) -> "Inputs":
         """The same shapes on the meta device."""
         args, kwargs = pytree.tree_map(

@@ -13,12 +13,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout's ccnn, even where another is installed
 
-from hydra import compose, initialize_config_dir
-
 from ccnn.cli.arguments import Parser
 from ccnn.cli.errors import run_command
 from ccnn.cli.evaluate import evaluation_config
-from ccnn.config import CONF, validate
+from ccnn.config import validate
+from ccnn.config.composition import compose
 from ccnn.errors import UserError
 from ccnn.evaluation.record import RESULT
 from ccnn.report import conversions
@@ -57,9 +56,7 @@ def run(folders: Sequence[Path], words: Sequence[str], output: Path | None) -> N
     for folder in trained.runs["folder"]:
         place = folder / conversions.FOLDER
         if not (place / RESULT).exists():
-            with initialize_config_dir(str(CONF), version_base="1.3"):
-                config = compose("evaluate", overrides=[f"run='{folder}'", *words])
-            config, trained_run, _ = evaluation_config(config, words)
+            config, trained_run, _ = evaluation_config(compose("evaluate", [f"run='{folder}'", *words]), words)
             validate(config)
             from ccnn.evaluation.run import evaluate  # takes seconds to import, so only for a valid configuration
 

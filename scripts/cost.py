@@ -1,6 +1,7 @@
 """Fills the tables of docs/cost.md: what each cell of the paper's tables costs, estimated from multiply-adds."""
 
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
@@ -8,16 +9,14 @@ from typing import Any
 
 import pandas as pd
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout's ccnn, even where another is installed
 
 import ccnn
-import ccnn.config.run_name  # registers the resolver that conf/config.yaml needs
 from ccnn.benchmark.output import fill, markdown
 from ccnn.cli.arguments import Parser
-from ccnn.config import CONF
+from ccnn.config.composition import compose
 from ccnn.data.crops import height_and_width
 from ccnn.report.paper import BASELINES, IMAGENET, IMAGENET_NAMES, INFERENCE, NAMES, TABLES
 from ccnn.training.build import build
@@ -56,13 +55,10 @@ def trained(model: str, data: str) -> dict[str, Any]:
     # Backward takes twice the work of forward.
     cnn, ccnn_ = (3 * 2 * images * epochs * count / SPEED / 3600 for count in (plain, converted))
     return {
-        "cnn": plain,
-        "ccnn": converted,
-        "cnn hours": None if only_converted else max(cnn, least),
-        "ccnn hours": max(ccnn_, least),
-        "cnn bound": cnn < least,
-        "ccnn bound": ccnn_ < least,
-    }
+        "cnn": plain, "ccnn": converted,
+        "cnn hours": None if only_converted else max(cnn, least), "ccnn hours": max(ccnn_, least),
+        "cnn bound": cnn < least, "ccnn bound": ccnn_ < least,
+    }  # fmt: skip
 
 
 def row(table: str, model: str, data: str, cost: dict[str, Any]) -> dict[str, str]:
@@ -104,35 +100,27 @@ def main() -> None:
     """Counts every cell and fills the page."""
     Parser(__doc__).parse_args()
     rows: list[dict[str, str]] = []
-    totals: dict[str, float] = {}
+    totals: dict[str, float] = defaultdict(float)
     for name in TABLES:
         for model, data, cnn_runs, ccnn_runs in cells(name):
             cost = trained(model, data)
             rows.append(row(name, model, data, cost))
             hours = SEEDS * (cnn_runs * (cost["cnn hours"] or 0) + ccnn_runs * cost["ccnn hours"])
-            keys = (
-                [name]
-                if name != "table1" or model.startswith("wide")
-                else [name, f"{name} without the Wide-ResNets"]
-            )
-            totals |= {key: totals.get(key, 0.0) + hours for key in keys}
-    scored = [table2(model) for model in IMAGENET if model != "fb_resnet152"]
-    fill(
-        PAGE,
-        {
-            "training": markdown(pd.DataFrame(rows), 3)
-            + "\n"
-            + "".join(f"\n- {name}, three seeds: about {hours:,.0f} GPU hours" for name, hours in totals.items()),
-            "table2": markdown(pd.DataFrame([line for line, _ in scored]))
-            + f"\n\n- table2: about {sum(minutes for _, minutes in scored) / 60:.1f} GPU hours",
-            "table3": markdown(pd.DataFrame([table3(model) for model in INFERENCE])),
-        },
-    )
+            totals[name] += hours
+            if name == "table1" and not model.startswith("wide"):
+                totals["table1 without the Wide-ResNets"] += hours
+    training = [f"- {name}, three seeds: about {hours:,.0f} GPU hours" for name, hours in totals.items()]
+    scored, minutes = zip(*(table2(model) for model in IMAGENET if model != "fb_resnet152"), strict=True)
+    pages = {
+        "training": "\n".join([markdown(pd.DataFrame(rows), 3), "", *training]),
+        "table2": f"{markdown(pd.DataFrame(scored))}\n\n- table2: about {sum(minutes) / 60:.1f} GPU hours",
+        "table3": markdown(pd.DataFrame([table3(model) for model in INFERENCE])),
+    }
+    fill(PAGE, pages)
 
 
 def _config(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", overrides=list(overrides))
+    config = compose("config", overrides)
     OmegaConf.resolve(config)
     return config
 

@@ -6,7 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout's ccnn, even where another is installed
 
 from ccnn.cli.arguments import Parser
-from ccnn.errors import UserError
+from ccnn.cli.errors import run_command
 
 
 def main() -> None:
@@ -23,8 +23,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_command(main)

@@ -5,7 +5,6 @@ import sys
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -44,39 +43,13 @@ WITH_ATTENTION = ("caformer", "fastvit_ma", "fastvit_mc", "fastvit_sa", "mobilen
 _PREFIXES = "bat|dm|eca|ese|gc|gcre|legacy|nf|se|test|tf"
 
 
-@dataclass(frozen=True)
-class Row:
-    """One network's line of the table; `problem` is empty if it converts."""
-
-    library: str
-    family: str
-    name: str
-    input_size: tuple[int, int, int]
-    submaps: int = 0
-    layers: int = 0
-    ratio: float = 0.0
-    traditional: tuple[str, ...] = ()
-    problem: str = ""
-
-    @property
-    def numbers(self) -> tuple[str, str, str]:
-        """Submaps, layers and cost as the table shows them."""
-        return ("", "", "") if self.problem else (str(self.submaps), str(self.layers), f"{self.ratio:.2f}")
-
-
 class Blank(TorchFunctionMode):
     """Inside, networks are built without numbers: their parameters are on the meta device.
 
     Unlike under `torch.device("meta")`, what a constructor computes to find its widths has values.
     """
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func in (torch.empty, torch.ones, torch.zeros) and kwargs.get("device") is None:
             kwargs["device"] = "meta"
@@ -109,32 +82,23 @@ def family(name: str) -> str:
     >>> [family(name) for name in ("resnet18d", "tf_efficientnetv2_b0", "eca_resnet33ts", "cs3darknet_l")]
     ['resnet', 'tf_efficientnetv2', 'eca_resnet', 'cs3darknet']
     """
-    found = re.match(rf"(?:(?:{_PREFIXES})_)?(?:cs3|res2|wide_)?[a-z]+?(?:v\d)?(?=[_\d]|$)", name)
-    return found.group() if found else name
-
-
-def timm_input_size(name: str) -> tuple[int, int, int]:
-    """A timm network's default input (C, H, W)."""
-    config = import_module("timm").models.get_pretrained_cfg(name)
-    return config.input_size if config else (3, 224, 224)
+    match = re.match(rf"(?:(?:{_PREFIXES})_)?(?:cs3|res2|wide_)?[a-z]+?(?:v\d)?(?=[_\d]|$)", name)
+    return match.group() if match else name
 
 
 def build(library: str, name: str, num_classes: int = 1000) -> tuple[nn.Module, tuple[int, int, int]]:
     """A network without numbers and its input size."""
     with Blank(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # both libraries warn of what they plan to change
+        warnings.simplefilter("ignore")  # both libraries warn of changes in later versions
         if library == "timm":
             timm = import_module("timm")
-            return timm.create_model(name, pretrained=False, num_classes=num_classes), timm_input_size(name)
+            default = timm.models.get_pretrained_cfg(name)
+            size = default.input_size if default else (3, 224, 224)
+            return timm.create_model(name, pretrained=False, num_classes=num_classes), size
         side = 299 if name == "inception_v3" else 224
         options = {"init_weights": False} if name in ("inception_v3", "googlenet") else {}
         models = import_module("torchvision.models")
         return models.get_model(name, num_classes=num_classes, **options), (3, side, side)
-
-
-def smallest(library: str, names: list[str]) -> str:
-    """The network with the fewest parameters."""
-    return min(names, key=lambda name: ccnn.parameters(build(library, name)[0]))
 
 
 def trains(name: str) -> bool:
@@ -145,86 +109,81 @@ def trains(name: str) -> bool:
         setattr(model, "AuxLogits", None)  # noqa: B010  # needs 299 pixels; a test has it
         setattr(model, "aux_logits", False)  # noqa: B010
     for side in (even, odd):
-        found = model(torch.randn(2, 3, side, side))
-        scores = list(found) if isinstance(found, tuple) else [found]
+        output = model(torch.randn(2, 3, side, side))
+        scores = list(output) if isinstance(output, tuple) else [output]
         if any(score.shape != (2, 10) or not score.isfinite().all() for score in scores):
             return False
         torch.stack([score.square().mean() for score in scores]).sum().backward()
     return all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
-def measure(task: tuple[str, str, list[str]]) -> Row:
-    """Converts the smallest of some networks, on the meta device; those of torchvision train, too."""
+def measure(task: tuple[str, str, list[str]]) -> dict[str, Any]:
+    """Converts the network with the fewest parameters, on the meta device; those of torchvision train, too.
+
+    Returns:
+        The row of the table, with the layers that stay `traditional` and the `problem` if it does not convert.
+    """
     library, word, names = task
     torch.set_num_threads(1)
-    name = smallest(library, names) if len(names) > 1 else names[0]
+    name = min(names, key=lambda name: ccnn.parameters(build(library, name)[0]))
     model, size = build(library, name)
+    row: dict[str, Any] = {
+        "family": word,
+        "network": name,
+        "input": "×".join(map(str, size)),
+        "problem": "",
+        "traditional": "",
+    }
     try:
         plain = ccnn.multiply_adds(model, size)
         ccnn.convert(model, size, "lattice")
     except ccnn.ConversionError as error:
-        return Row(
-            library,
-            word,
-            name,
-            size,
-            problem=str(error).removeprefix("convert: ").replace(" Layers that stay traditional: none.", ""),
-        )
+        text = str(error).removeprefix("convert: ").replace(" Layers that stay traditional: none.", "")
+        return row | {"submaps": "", "layers": "", "cost": "", "problem": text}
     report = ccnn.conversion_report(model)
-    problem = "" if library == "timm" or trains(name) else "numbers that are not finite in training"
-    return Row(
-        library, word, name, size, report.submaps, len(report.layers), ccnn.multiply_adds(model, size) / plain,
-        tuple(f"{layer}: {why}" for layer, why in report.traditional.items()), problem,
-    )  # fmt: skip
+    cost = f"{ccnn.multiply_adds(model, size) / plain:.2f}"
+    row |= {"submaps": report.submaps, "layers": len(report.layers), "cost": cost}
+    row["traditional"] = "; ".join(f"{layer}: {why}" for layer, why in report.traditional.items())
+    if library == "torchvision" and not trains(name):
+        row["problem"] = "numbers that are not finite in training"
+    return row
 
 
-def tasks(library: str) -> list[tuple[str, str, list[str]]]:
-    """What is to be measured: library, family, networks."""
-    if library == "timm":
-        return [(library, word, names) for word, names in timm_families().items()]
-    return [(library, family(name), [name]) for name in torchvision_names()]
-
-
-def table(rows: list[Row], library: str) -> str:
-    """What the page says of a library's networks."""
+def table(rows: pd.DataFrame, library: str) -> str:
+    """The page's part on a library."""
     version = f"{library} {import_module(library).__version__.partition('+')[0]}, torch {torch.__version__}"
-    good = sum(not row.problem for row in rows)
     what = "families, by their smallest network," if library == "timm" else "convolutional networks"
-    frame = pd.DataFrame(
-        {
-            "family": row.family, "network": row.name, "input": "×".join(map(str, row.input_size)),
-            **dict(zip(("submaps", "layers", "cost"), row.numbers, strict=True)),
-        }
-        for row in rows
-    )  # fmt: skip
-    parts = [f"{good} of {len(rows)} {what} convert ({version}).", markdown(frame, 3)]
-    for title, notes in (
-        ("Do not convert", {row.name: row.problem for row in rows}),
-        ("Keep some strided layers as they are", {row.name: "; ".join(row.traditional) for row in rows}),
-    ):
-        if any(notes.values()):
-            parts += [f"### {title}", "\n".join(f"- {name}: {text}" for name, text in notes.items() if text)]
+    good = int((rows["problem"] == "").sum())
+    columns = ["family", "network", "input", "submaps", "layers", "cost"]
+    parts = [f"{good} of {len(rows)} {what} convert ({version}).", markdown(rows[columns], 3)]
+    for title, column in (
+        ("Do not convert", "problem"), ("Keep some strided layers as they are", "traditional"),
+    ):  # fmt: skip
+        noted = rows[rows[column] != ""]
+        if not noted.empty:
+            notes = (f"- {name}: {text}" for name, text in zip(noted["network"], noted[column], strict=True))
+            parts += [f"### {title}", "\n".join(notes)]
     return "\n\n".join(parts)
 
 
 def main() -> None:
     """Converts the networks and fills the page."""
     parser = Parser(__doc__)
-    parser.add_argument(
-        "--libraries", nargs="+", type=choice(LIBRARIES), default=LIBRARIES, metavar="LIBRARY",
-        help=f"{' or '.join(LIBRARIES)} (default: both)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--workers", type=whole_number(1, 1024), default=2, metavar="N", help="processes (default: 2)"
-    )
+    parser.add_argument("--libraries", nargs="+", type=choice(LIBRARIES), default=LIBRARIES, metavar="LIBRARY",
+                        help=f"{' or '.join(LIBRARIES)} (default: both)")  # fmt: skip
+    parser.add_argument("--workers", type=whole_number(1, 1024), default=2, metavar="N",
+                        help="processes (default: 2)")  # fmt: skip
     arguments = parser.parse_args()
     with ProcessPoolExecutor(arguments.workers) as pool:
         for library in arguments.libraries:
+            families = timm_families().items() if library == "timm" else [
+                (family(name), [name]) for name in torchvision_names()
+            ]  # fmt: skip
             rows = []
-            for row in pool.map(measure, tasks(library)):
+            for row in pool.map(measure, [(library, word, names) for word, names in families]):
                 rows.append(row)
-                print(row.library, row.name, row.problem or f"{row.submaps} submaps", flush=True)
-            fill(PAGE, {library: table(rows, library)})
+                print(library, row["network"], row["problem"] or f"{row['submaps']} submaps", flush=True)
+            fill(PAGE, {library: table(pd.DataFrame(rows), library)})
 
 
 if __name__ == "__main__":

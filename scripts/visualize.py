@@ -7,6 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout's ccnn, even where another is installed
 
 from ccnn.cli.arguments import Parser, choice, whole_number
+from ccnn.cli.errors import run_command
 from ccnn.errors import UserError
 from ccnn.figures.methods import N_ROOKS, SHOWN
 
@@ -24,39 +25,26 @@ that repeats: of equally many samples, those that lie further apart tell more of
 def parse() -> Namespace:
     """Reads the command line."""
     parser = Parser(__doc__, EXAMPLES)
-    parser.add_argument(
-        "--im_size", type=whole_number(2, 1024), default=64, metavar="PIXELS",
-        help="height and width of the image that is sampled (default: 64)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--steps", type=whole_number(1, 10), default=3, metavar="N", help="subsampling layers (default: 3)"
-    )
-    parser.add_argument(
-        "--method", type=choice(SHOWN), default="lattice", metavar="NAME",
-        help=f"sampling method: {', '.join(SHOWN)} (default: lattice)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--stride", type=whole_number(2, 16), metavar="K",
-        help="of each layer (default: 2; 3 for n_rooks, which is the lattice of windows of three)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--color", action="store_true",
-        help="a colour for each submap; more than eight cannot be told apart and lie on a ramp from dark to light",
-    )  # fmt: skip
-    parser.add_argument(
-        "--size", type=whole_number(16, 2048), metavar="PIXELS",
-        help="height and width of each panel, at most; pixels become whole squares (default: 384, at least "
-        "--im_size)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--seed", type=whole_number(0, 2**32 - 1), default=0, metavar="N",
-        help="of what random and stochastic draw (default: 0)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--output", type=Path, metavar="PATH",
-        help="file or folder; .png or .gif writes only that one (default: outputs/figures/METHOD_SIZE_STEPS, and "
-        "what else is not the default)",
-    )  # fmt: skip
+    # fmt: off
+    number = whole_number
+    parser.add_argument("--im_size", type=number(2, 1024), default=64, metavar="PIXELS",
+                        help="height and width of the image that is sampled (default: 64)")
+    parser.add_argument("--steps", type=number(1, 10), default=3, metavar="N",
+                        help="subsampling layers (default: 3)")
+    parser.add_argument("--method", type=choice(SHOWN), default="lattice", metavar="NAME",
+                        help=f"sampling method: {', '.join(SHOWN)} (default: lattice)")
+    parser.add_argument("--stride", type=number(2, 16), metavar="K",
+                        help="of each layer (default: 2; 3 for n_rooks, the lattice of windows of three)")
+    parser.add_argument("--color", action="store_true",
+                        help="a colour for each submap; more than eight lie on a ramp from dark to light")
+    parser.add_argument("--size", type=number(16, 2048), metavar="PIXELS",
+                        help="of each panel, at most; pixels become whole squares (default: 384 or --im_size)")
+    parser.add_argument("--seed", type=number(0, 2**32 - 1), default=0, metavar="N",
+                        help="of what random and stochastic draw (default: 0)")
+    parser.add_argument("--output", type=Path, metavar="PATH",
+                        help="file or folder; .png or .gif writes only that one (default: "
+                        "outputs/figures/METHOD_SIZE_STEPS and all settings that are not the default)")
+    # fmt: on
     arguments = parser.parse_args()
     stride, panel = 3 if arguments.method == N_ROOKS else 2, max(384, arguments.im_size)
     defaults = {"stride": stride, "size": panel, "seed": 0, "color": False}
@@ -89,9 +77,9 @@ def main() -> None:
     # These take a second, so only for a valid command line.
     from ccnn.figures.figures import side_by_side, write_animation
     from ccnn.figures.methods import steps_of
-    from ccnn.figures.page import rendered, write_png
     from ccnn.figures.pattern_panels import caption
     from ccnn.figures.patterns import patterns
+    from ccnn.figures.picture_files import write_png
 
     try:
         shown = patterns(steps_of(arguments.method, [arguments.stride] * arguments.steps, arguments.seed))
@@ -102,7 +90,7 @@ def main() -> None:
     paths = [arguments.output.with_suffix(end) for end in (".png", ".gif") if arguments.output.suffix in ("", end)]
     for path in paths:
         if path.suffix == ".png":
-            write_png(rendered(side_by_side(shown[1:], *settings)), path)
+            write_png(side_by_side(shown[1:], *settings), path)
         else:
             write_animation(shown, *settings, path)
     for pattern in shown[1:]:
@@ -111,8 +99,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as mistake:
-        print(f"Error: {mistake}", file=sys.stderr)
-        sys.exit(2)
+    run_command(main)

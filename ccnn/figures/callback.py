@@ -1,26 +1,26 @@
 """A callback that shows in the loggers, once per run, what is trained, on what, and what it gets wrong."""
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from matplotlib.figure import Figure
+from PIL import Image
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from ccnn.figures.classification import confusion_matrix, image_grid
-from ccnn.figures.page import rendered
+from ccnn.figures.classification import confusion_matrix, image_grid, rendered
 from ccnn.figures.pattern_panels import narrow
 from ccnn.figures.patterns import patterns
 from ccnn.multisampling.conversion import ConversionReport, conversion_report
+from ccnn.palette import Pixels
 from ccnn.training.classifier import Batch
 
 _MANY = 15  # images shown
@@ -59,23 +59,23 @@ class Pictures(Callback):
         """Shows what is about to be trained."""
         config, report = self._config, _report(pl_module)
         if config is not None and config.is_file():
-            self._text(trainer, "run/config", lambda: config.read_text(encoding="utf-8"))
+            self._show(trainer, "run/config", lambda: config.read_text(encoding="utf-8"))
         if report is not None:
-            self._text(trainer, "run/conversion", lambda: str(report))
-            self._figure(trainer, "network/sampling_pattern", lambda: _pattern(report))
+            self._show(trainer, "run/conversion", lambda: str(report))
+            self._show(trainer, "network/sampling_pattern", lambda: _pattern(report))
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
         """Shows the first batch."""
 
-        def draw() -> Figure:
+        def draw() -> Image.Image:
             images, labels = (tensor[:_MANY] for tensor in batch)
             names = _class_names(trainer, int(labels.max()) + 1)
             title = f"{len(images)} training images of the first batch,\nas the network sees them"
             return image_grid(_pixels(trainer, images), [names[label] for label in labels.tolist()], title)
 
-        self._figure(trainer, "data/augmented_batch", draw)
+        self._show(trainer, "data/augmented_batch", draw)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forgets an earlier test."""
@@ -110,10 +110,10 @@ class Pictures(Callback):
             return
         counts = self._confusions.compute()  # synchronises processes, so all of them call it
         names = _class_names(trainer, len(counts))
-        self._figure(trainer, "test/confusion_matrix", lambda: confusion_matrix(counts, names))
-        self._figure(trainer, "test/most_confused", lambda: self._most_confused(trainer, names))
+        self._show(trainer, "test/confusion_matrix", lambda: rendered(confusion_matrix(counts, names)))
+        self._show(trainer, "test/most_confused", lambda: self._most_confused(trainer, names))
 
-    def _most_confused(self, trainer: pl.Trainer, names: list[str]) -> Figure:
+    def _most_confused(self, trainer: pl.Trainer, names: list[str]) -> Image.Image:
         _, images, labels, scores = self._worst
         shares, predictions = scores.softmax(1).max(1)
         captions = [
@@ -124,36 +124,35 @@ class Pictures(Callback):
         ]
         return image_grid(_pixels(trainer, images), captions, f"{len(images)} test images with the highest loss")
 
-    def _figure(self, trainer: pl.Trainer, tag: str, draw: Callable[[], Figure]) -> None:
-        with self._once(trainer, tag) as first:
-            if first:
-                pixels = np.asarray(rendered(draw()))
-                for logger in trainer.loggers:
-                    if isinstance(logger, TensorBoardLogger):
-                        logger.experiment.add_image(tag, pixels, trainer.global_step, dataformats="HWC")
-                    elif hasattr(logger, "log_image"):
-                        logger.log_image(key=tag, images=[pixels])
-
-    def _text(self, trainer: pl.Trainer, tag: str, read: Callable[[], str]) -> None:
-        with self._once(trainer, tag) as first:
-            if first:
-                text = read()
-                for logger in trainer.loggers:
-                    if isinstance(logger, TensorBoardLogger):
-                        code = "\n".join(f"    {line}" for line in text.splitlines())  # Markdown for code
-                        logger.experiment.add_text(tag, code, trainer.global_step)
-                    elif hasattr(logger, "log_text"):
-                        logger.log_text(key=tag, columns=["text"], data=[[text]])
-
-    @contextmanager
-    def _once(self, trainer: pl.Trainer, tag: str) -> Iterator[bool]:
-        """Whether to show this now. An error, of a full disk for example, becomes a warning."""
+    def _show(self, trainer: pl.Trainer, tag: str, make: Callable[[], Image.Image | str]) -> None:
+        """Gives a picture or a text to the loggers. An error, of a full disk for example, becomes a warning."""
         first = tag not in self._shown and bool(trainer.loggers)
         self._shown.add(tag)
+        if not (first and trainer.is_global_zero):
+            return
         try:
-            yield first and trainer.is_global_zero
+            made = make()
+            for logger in trainer.loggers:
+                if isinstance(made, str):
+                    _log_text(logger, tag, made, trainer.global_step)
+                else:
+                    _log_image(logger, tag, np.asarray(made), trainer.global_step)
         except Exception as error:
-            warnings.warn(f"{tag} is not shown: {type(error).__name__}: {error}", stacklevel=3)
+            warnings.warn(f"{tag} is not shown: {type(error).__name__}: {error}", stacklevel=2)
+
+
+def _log_image(logger: Logger, tag: str, pixels: Pixels, step: int) -> None:
+    if isinstance(logger, TensorBoardLogger):
+        logger.experiment.add_image(tag, pixels, step, dataformats="HWC")
+    elif hasattr(logger, "log_image"):
+        logger.log_image(key=tag, images=[pixels])
+
+
+def _log_text(logger: Logger, tag: str, text: str, step: int) -> None:
+    if isinstance(logger, TensorBoardLogger):
+        logger.experiment.add_text(tag, indent(text, "    ", lambda line: True), step)  # Markdown for code
+    elif hasattr(logger, "log_text"):
+        logger.log_text(key=tag, columns=["text"], data=[[text]])
 
 
 def _report(pl_module: pl.LightningModule) -> ConversionReport | None:
@@ -164,7 +163,7 @@ def _report(pl_module: pl.LightningModule) -> ConversionReport | None:
         return None
 
 
-def _pattern(report: ConversionReport) -> Figure:
+def _pattern(report: ConversionReport) -> Image.Image:
     mode = " in evaluation" if report.sampling.draws else ""
     first = report.layers[0].name or "the network"
     title = f"sampling={report.sampling}{mode}:\nwhat is kept of the map that reaches\n{first}"

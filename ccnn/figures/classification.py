@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from textwrap import fill, shorten
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from ccnn.figures.page import DPI, MARGIN, NARROW, enlarge, page
+from ccnn.figures.page import MARGIN, NARROW, enlarge, page
 from ccnn.palette import Pixels
 
 _COLUMNS = 3
@@ -16,7 +17,7 @@ _SIDE = (NARROW - MARGIN) // _COLUMNS - MARGIN
 _LABELLED = 20  # Classes whose names and numbers have room in the matrix.
 
 
-def image_grid(pixels: Tensor, captions: Sequence[str], title: str) -> Figure:
+def image_grid(pixels: Tensor, captions: Sequence[str], title: str) -> Image.Image:
     """Images with captions, three per row.
 
     Args:
@@ -54,7 +55,7 @@ def confusion_matrix(counts: Tensor, names: Sequence[str]) -> Figure:
     counts = counts.cpu()
     labelled = len(names) <= _LABELLED
     height = NARROW + (40 if labelled else 330)
-    figure = Figure(figsize=(NARROW / DPI, height / DPI), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(NARROW / 100, height / 100), dpi=100, layout="constrained")
     axes = figure.add_subplot()
     shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
     # Colours are shares of the row; the cells show the counts.
@@ -86,3 +87,10 @@ def _most_frequent(counts: Tensor, names: Sequence[str]) -> str:
             true, predicted = (shorten(names[i], 20, placeholder="…") for i in divmod(place, len(names)))
             lines.append(f"{value:,}: {true}, predicted {predicted}")
     return "\n".join(lines) or "no confusions"
+
+
+def rendered(figure: Figure) -> Image.Image:
+    """The figure's pixels."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])

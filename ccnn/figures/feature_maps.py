@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ccnn.figures.methods import steps_of
-from ccnn.figures.patterns import Pattern, patterns
+from ccnn.figures.patterns import patterns
 from ccnn.multisampling.conversion import convert
 from ccnn.multisampling.submaps import to_dense
 
@@ -29,13 +29,13 @@ class Level:
     """The feature map after some subsampling layers.
 
     Attributes:
-        pattern: where its samples are.
+        stride: the product of their strides.
         dense: the sum over channels, its samples put back to the grid of the image: (H, W).
         values: how many values of each channel the network holds.
         missing: the part of the variance of the map at all places (`complete`) that `dense` does not explain.
     """
 
-    pattern: Pattern
+    stride: int
     dense: Tensor
     values: int
     missing: float
@@ -49,24 +49,24 @@ def levels(image: Tensor, method: str, count: int) -> list[Level]:
         method: of sampling; `traditional` is the plain network.
         count: number of levels.
     """
-    found = []
-    for pattern in patterns(steps_of(method, [2] * count))[1:]:
-        samples, dense = _dense_map(image, method, pattern)
-        _, truth = _dense_map(image, "complete", patterns(steps_of("complete", pattern.strides))[-1])
+    result = []
+    for level in range(1, count + 1):
+        values, dense = _dense_map(image, method, level)
+        _, truth = _dense_map(image, "complete", level)
         missing = float((dense - truth).square().mean() / truth.var(correction=0))
-        found.append(Level(pattern, dense, samples[:, 0].numel(), missing))
-    return found
+        result.append(Level(2**level, dense, values, missing))
+    return result
 
 
-def _dense_map(image: Tensor, method: str, pattern: Pattern) -> tuple[Tensor, Tensor]:
-    """The samples of the last level (S, 8, h, w), and their sum over channels on the image's grid (H, W)."""
-    network = edge_network(len(pattern.strides)).eval()
+def _dense_map(image: Tensor, method: str, level: int) -> tuple[int, Tensor]:
+    """How many values a channel of the last map holds, and the map's sum over channels on the image's grid."""
+    network = edge_network(level).eval()
     if method != "traditional":
         # Without a head the submaps would be averaged at the output; the hook reads them before.
         convert(network, (1, *image.shape), method)
-    seen: list[Tensor] = []
-    network[-1].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    maps: list[Tensor] = []
+    network[-1].register_forward_hook(lambda module, inputs, output: maps.append(output))
     with torch.no_grad():
         network(image[None, None])
-    (samples,) = seen
-    return samples, to_dense(samples, pattern.offsets, pattern.side)[0].sum(0)
+    pattern = patterns(steps_of(method, [2] * level))[-1]
+    return maps[0][:, 0].numel(), to_dense(maps[0], pattern.offsets, pattern.side)[0].sum(0)

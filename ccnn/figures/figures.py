@@ -6,27 +6,28 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
 
-from ccnn.figures import explanation, feature_maps, pattern_panels, run_figures
+from ccnn.figures import explanation, feature_maps, run_figures
 from ccnn.figures.methods import N_ROOKS, SHOWN, steps_of
-from ccnn.figures.page import page, rendered, write_gif, write_png
+from ccnn.figures.page import page
+from ccnn.figures.pattern_panels import panel
 from ccnn.figures.patterns import Pattern, patterns
+from ccnn.figures.picture_files import write_gif, write_png
 from ccnn.palette import Pixels, heat
 
 _LEVELS = 4
 _DRAWN = ("random", "stochastic")
 
 
-def side_by_side(shown: list[Pattern], size: int, scale: int, colour: bool, title: str) -> Figure:
+def side_by_side(shown: list[Pattern], size: int, scale: int, colour: bool, title: str) -> Image.Image:
     """One panel for each pattern."""
-    return page([(title, [pattern_panels.panel(pattern, size, scale, colour) for pattern in shown])])
+    return page([(title, [panel(pattern, size, scale, colour) for pattern in shown])])
 
 
 def write_animation(shown: list[Pattern], size: int, scale: int, colour: bool, title: str, path: Path) -> None:
     """A frame for each pattern, the last one shown for longer."""
-    frames = [rendered(side_by_side([pattern], size, scale, colour, title)) for pattern in shown]
+    frames = [side_by_side([pattern], size, scale, colour, title) for pattern in shown]
     write_gif(frames, [1000] * (len(frames) - 1) + [2000], path)
 
 
@@ -47,8 +48,8 @@ def _sampling_methods(path: Path) -> None:
         stride, count, size, scale = (3, 3, 27, 11) if method == N_ROOKS else (2, _LEVELS, 32, 9)
         title = method + (", drawn for one training step" if method in _DRAWN else "") + f", stride {stride}"
         shown = patterns(steps_of(method, [stride] * count))[1:]
-        rows.append((title, [pattern_panels.panel(pattern, size, scale, colour=True) for pattern in shown]))
-    write_png(rendered(page(rows)), path)
+        rows.append((title, [panel(pattern, size, scale, colour=True) for pattern in shown]))
+    write_png(page(rows), path)
 
 
 def _feature_maps(path: Path) -> None:
@@ -69,17 +70,16 @@ def _feature_maps(path: Path) -> None:
         panels = []
         for level, high in zip(of_method, highest, strict=True):
             shades = (level.dense / high * 48).round().numpy() / 48  # few enough for a small file
-            values = f"{name}, stride {level.pattern.side}: {level.values:,} values"
+            values = f"{name}, stride {level.stride}: {level.values:,} values"
             panels.append((heat(shades), f"{values}\nmissing {100 * level.missing:.1f} %"))
         rows.append(("", panels))
-    write_png(rendered(page(rows)), path)
+    write_png(page(rows), path)
 
 
 def _run(path: Path) -> None:
     """What TensorBoard shows of a short run on the digits; double precision gives the same on all machines."""
     overrides = ("convert=true", "sampling=lattice", "trainer.max_epochs=2")
-    figure = run_figures.of_a_run((*overrides, "trainer=cpu", "trainer.precision=64-true"))
-    write_png(rendered(figure), path)
+    write_png(run_figures.of_a_run((*overrides, "trainer=cpu", "trainer.precision=64-true")), path)
 
 
 FIGURES: Mapping[str, Callable[[Path], None]] = {

@@ -1,20 +1,17 @@
-"""Pages of panels, laid out by the pixel so that no panel is blurred, and their PNG and GIF files."""
+"""Pages of panels with captions, laid out by the pixel so that no panel is blurred."""
 
 from collections.abc import Sequence
-from io import BytesIO
+from itertools import zip_longest
+from math import ceil
 from pathlib import Path
 
-import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from PIL import Image
+import matplotlib as mpl
+from PIL import Image, ImageDraw, ImageFont
 
-from ccnn.errors import UserError
-from ccnn.files import write_bytes
-from ccnn.palette import FAINT, INK, Pixels
+from ccnn.palette import FAINT, INK, PAPER, Pixels
 
-DPI = 100
 MARGIN = 12  # pixels around and between panels
+_ROW_GAP = 20
 NARROW = 350  # Width in pixels of a picture that TensorBoard shows without shrinking it.
 
 Panel = tuple[Pixels, str]
@@ -25,84 +22,59 @@ def enlarge(pixels: Pixels, scale: int) -> Pixels:
     """Each pixel becomes a square of scale×scale pixels.
 
     Example:
+        >>> import numpy as np
         >>> enlarge(np.zeros((2, 3, 3), np.uint8), 4).shape
         (8, 12, 3)
     """
     return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
-def page(rows: Sequence[tuple[str, Sequence[Panel]]], points: float = 9, width: int = 0) -> Figure:
-    """Rows of panels with captions below them, each row under a title.
+def font(points: float) -> ImageFont.FreeTypeFont:
+    """Matplotlib's font, at 100 pixels per inch."""
+    return ImageFont.truetype(Path(mpl.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), points * 100 / 72)
 
-    Panels are placed by the pixel: matplotlib's own layouts would resample them.
+
+def page(rows: Sequence[tuple[str, Sequence[Panel]]], points: float = 9, width: int = 0) -> Image.Image:
+    """Rows of panels with captions below them, each row under a title.
 
     Args:
         rows: title, or nothing, and panels of each row.
         points: size of the captions' letters; titles are larger.
         width: of the page in pixels, at least.
     """
-    line, title_line = round(1.25 * points * DPI / 72), round(1.5 * points * DPI / 72)
-    columns = [max(panels[i][0].shape[1] for _, panels in rows if i < len(panels)) for i in
-               range(max(len(panels) for _, panels in rows))]  # fmt: skip
-    width = max(width, sum(columns) + MARGIN * (len(columns) + 1))
-    heights = []
-    for title, panels in rows:
-        above = title_line * len(title.splitlines()) + (16 if title else 0)
-        below = max(line * len(caption.splitlines()) + (6 if caption else 0) for _, caption in panels)
-        heights.append((above, max(image.shape[0] for image, _ in panels) + below))
-    height = sum(map(sum, heights)) + MARGIN * (len(rows) + 1)
-    # A little above whole pixels: matplotlib truncates sizes, and 1.16 · 100 is 115.99…, which blurs panels.
-    figure = Figure(figsize=((width + 1e-6) / DPI, (height + 1e-6) / DPI), dpi=DPI)
-    ink, faint = (tuple(value / 255 for value in colour) for colour in (INK, FAINT))
+    widths = zip_longest(*([pixels.shape[1] for pixels, _ in panels] for _, panels in rows), fillvalue=0)
+    columns = [max(column) for column in widths]
+    placed: list[tuple[Image.Image, int, int]] = []
     y = MARGIN
-    for (title, panels), (above, rest) in zip(rows, heights, strict=True):
-        x, y = MARGIN, y + above
-        figure.text(x / width, 1 - (y - 4) / height, title, va="bottom", fontsize=1.2 * points, color=ink)
-        for (image, caption), column in zip(panels, columns, strict=False):
-            h, w = image.shape[:2]
-            axes = figure.add_axes((x / width, 1 - (y + h) / height, w / width, h / height), xticks=[], yticks=[])
-            axes.imshow(image, interpolation="none", aspect="auto")
-            axes.spines[:].set_color(faint)
-            figure.text(x / width, 1 - (y + h + 6) / height, caption, va="top", fontsize=points, color=ink)
+    for title, panels in rows:
+        if title:
+            placed.append((heading := _text(title, 1.2 * points), MARGIN, y))
+            y += heading.height + 6
+        x, bottom = MARGIN, y
+        for (pixels, caption), column in zip(panels, columns, strict=False):
+            panel, words = _framed(pixels), _text(caption, points)
+            placed += [(panel, x - 1, y - 1), (words, x, y + panel.height + 2)]
+            bottom = max(bottom, y + panel.height + (2 + words.height if caption else 0))
             x += column + MARGIN
-        y += rest + MARGIN
-    return figure
+        y = bottom + _ROW_GAP
+    size = (max(width, sum(columns) + MARGIN * (len(columns) + 1)), y - _ROW_GAP + MARGIN)
+    whole = Image.new("RGB", size, PAPER)
+    for image, left, top in placed:
+        whole.paste(image, (left, top))
+    return whole
 
 
-def rendered(figure: Figure) -> Image.Image:
-    """The figure's pixels."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+def _framed(pixels: Pixels) -> Image.Image:
+    """The panel inside a line one pixel wide."""
+    height, width = pixels.shape[:2]
+    frame = Image.new("RGB", (width + 2, height + 2), FAINT)
+    frame.paste(Image.fromarray(pixels), (1, 1))
+    return frame
 
 
-def write_png(image: Image.Image, path: Path) -> None:
-    """Writes a picture.
-
-    Raises:
-        UserError: if the file cannot be written.
-    """
-    buffer = BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    _write(buffer.getvalue(), path)
-
-
-def write_gif(frames: Sequence[Image.Image], milliseconds: Sequence[int], path: Path) -> None:
-    """Writes an endless animation of frames of one size.
-
-    Raises:
-        UserError: if the file cannot be written.
-    """
-    # Without dithering, which flickers, and with a palette for each frame.
-    first, *others = [frame.quantize(64, dither=Image.Dither.NONE) for frame in frames]
-    buffer = BytesIO()
-    first.save(buffer, "GIF", save_all=True, append_images=others, duration=list(milliseconds), loop=0)
-    _write(buffer.getvalue(), path)
-
-
-def _write(content: bytes, path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, content)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}; choose another place.") from error
+def _text(text: str, points: float) -> Image.Image:
+    letters = font(points)
+    _, _, right, bottom = ImageDraw.Draw(Image.new("RGB", (1, 1))).multiline_textbbox((0, 0), text, letters)
+    image = Image.new("RGB", (ceil(right), ceil(bottom)), PAPER)
+    ImageDraw.Draw(image).multiline_text((0, 0), text, INK, letters)
+    return image

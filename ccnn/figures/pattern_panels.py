@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from textwrap import fill
 
 import numpy as np
-from matplotlib.figure import Figure
+from PIL import Image
 
 from ccnn.figures.page import MARGIN, NARROW, Panel, enlarge, page
 from ccnn.figures.patterns import Pattern
@@ -29,7 +29,7 @@ def caption(pattern: Pattern, colour: bool = False) -> str:
     return f"{step}\nkept {part}\nsmallest distance {pattern.distance:.2f} pixels"
 
 
-def narrow(patterns: Sequence[Pattern], title: str) -> Figure:
+def narrow(patterns: Sequence[Pattern], title: str) -> Image.Image:
     """Two panels per row, if there are several, on a page that TensorBoard shows without shrinking it."""
     columns = 1 if len(patterns) == 1 else 2
     room = (NARROW - MARGIN) // columns - MARGIN

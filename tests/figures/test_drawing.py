@@ -11,8 +11,8 @@ from ccnn.errors import UserError
 from ccnn.figures import explanation, feature_maps, pattern_panels
 from ccnn.figures.figures import write_animation
 from ccnn.figures.methods import steps_of
-from ccnn.figures.page import rendered, write_png
 from ccnn.figures.patterns import patterns
+from ccnn.figures.picture_files import write_png
 from ccnn.palette import PAPER, Pixels, submap_colours
 
 
@@ -53,7 +53,7 @@ def test_without_colour_all_samples_look_alike() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 5, 9])
 def test_the_pattern_of_a_network_is_as_wide_as_tensorboard_shows(steps: int) -> None:
     title = "sampling=lattice, skip_first=1, only=features.*\nwhat reaches\nfeatures.denseblock1.denselayer1.conv1"
-    shown = rendered(pattern_panels.narrow(patterns(steps_of("lattice", [2] * steps))[1:], title))
+    shown = pattern_panels.narrow(patterns(steps_of("lattice", [2] * steps))[1:], title)
     assert shown.width == 350
     assert np.all(pixels_of(shown)[:, -3:] == 255)  # a margin: nothing is cut off
 

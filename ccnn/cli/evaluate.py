@@ -68,7 +68,9 @@ def evaluation_config(config: DictConfig, overrides: Sequence[str]) -> tuple[Dic
         if "output" in config:
             del config["output"]
         if "sampling" in typed and "evaluation.samplings" not in typed:
-            config.evaluation.samplings = [config.sampling.name]
+            # A method of the user's own is scored whatever the list says, which has names of ccnn's alone.
+            own = config.sampling._target_ != "ccnn.Sampling"
+            config.evaluation.samplings = [] if own else [config.sampling.name]
     if path is None:
         return config, None, None
 
@@ -90,7 +92,8 @@ def evaluation_config(config: DictConfig, overrides: Sequence[str]) -> tuple[Dic
             continue
         if group not in ("data", "sampling") or key == "data":
             raise UserError(f"{key}: cannot be changed, run={path} brings its own; remove {override}.")
-        OmegaConf.update(saved, key, OmegaConf.select(config, key), force_add=True)
+        # Without merging: the run's sampling may have arguments that the one that replaces it does not take.
+        OmegaConf.update(saved, key, OmegaConf.select(config, key), merge=False, force_add=True)
     saved.evaluation = config.evaluation
     for key in set(config) - set(saved):  # of a program newer than the run
         saved[key] = config[key]

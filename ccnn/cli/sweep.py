@@ -51,9 +51,8 @@ class Summary(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Says what to do with a complete sweep."""
-        print(
-            f"\nEvery job of the sweep is finished. Their table: python scripts/report.py {shorter(self.folder)}"
-        )
+        report = "ccnn-report" if Path(sys.argv[0]).stem == "ccnn-train" else "python scripts/report.py"
+        print(f"\nEvery job of the sweep is finished. Their table: {report} {shorter(self.folder)}")
 
     def close(self) -> None:
         """Prints the list."""

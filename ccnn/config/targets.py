@@ -69,8 +69,10 @@ def _check(key: str, node: dict[str, Any]) -> Iterator[str]:
         built = get_object(target)
         parameters = inspect.signature(built).parameters
     except (InstantiationException, ImportError, ValueError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        yield f"{key}._target_: expected the dotted name of a class or function, got {target!r}: {reason}"
+        reason = str(error).splitlines()[:2][-1].rstrip(".")  # Hydra's first line repeats the target
+        if f"No module named '{target.partition('.')[0]}'" in reason:
+            reason += "; a module of your own has to be on PYTHONPATH"
+        yield f"{key}._target_: expected the dotted name of a class or function, got {target!r}: {reason}."
         return
     given = {n: value for n, value in arguments(key, node).items() if not (n.startswith("_") and n.endswith("_"))}
     supplied = _SUPPLIED.get(key, set())

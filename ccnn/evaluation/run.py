@@ -1,24 +1,20 @@
 """Scores the network of a configuration, plain and converted, in one pass over its test set."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
 
 import ccnn
 from ccnn.config import validate
 from ccnn.config.targets import validate_targets
-from ccnn.data import FolderData, InMemoryData
-from ccnn.data.crops import height_and_width
-from ccnn.data.loaders import ordered_loader
 from ccnn.errors import UserError
+from ccnn.evaluation.images import find_images
 from ccnn.evaluation.intervals import paired_gain, wilson
-from ccnn.evaluation.networks import Network, networks
-from ccnn.evaluation.preprocessing import Preprocessing, preprocessing_of
+from ccnn.evaluation.networks import Network, in_evaluation, networks
 from ccnn.evaluation.record import RESULT, EvaluationRecord, NetworkScore
 from ccnn.evaluation.scoring import Score, score
 from ccnn.evaluation.weights import of_run, pretrained, trained_sampling
@@ -77,27 +73,25 @@ def _evaluate(
         samplings.insert(0, trained)
     plain, weights = of_run(config, run, checkpoint) if run else (pretrained(config), str(config.model.weights))
 
-    data = _data(config)
-    preprocessing = _preprocessing(config, data, run)
-    size = (config.data.channels, *height_and_width(preprocessing.size))
-    check_network(plain, size, config)
+    images = find_images(config, run)
+    check_network(plain, images.input_size, config, images.classes)
     parameters = ccnn.parameters(plain)
-    scored = networks(plain.to(device), samplings, trained, size, run is not None)
-    images = _spread(len(data.test_set.labels), config.evaluation.limit)
+    scored = networks(plain.to(device), samplings, trained, images.input_size, run is not None)
+    shown = images.spread(config.evaluation.limit)
     record = EvaluationRecord(
         model=model_name(config),
         library=str(config.model._target_).rpartition(".")[2],
         weights=weights,
-        published_weights=preprocessing.weights,
+        published_weights=images.preprocessing.weights,
         run=str(run) if run else None,
         protocol=str(config.protocol) if run else None,
         data=str(config.data.get("name", config.data._target_)),
-        classes=config.data.num_classes,
-        preprocessing=preprocessing.text,
-        input_size=list(size),
-        images=len(images),
-        test_images=len(data.test_set.labels),
-        batch_size=config.data.eval_batch_size,
+        classes=images.classes,
+        preprocessing=images.preprocessing.text,
+        input_size=list(images.input_size),
+        images=len(shown),
+        test_images=images.total,
+        batch_size=images.batch_size,
         parameters=parameters,
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         threads=torch.get_num_threads(),
@@ -111,8 +105,8 @@ def _evaluate(
     print(f"Networks, on the same weights: {', '.join(network.name for network in scored)}")
     print(f"Preprocessing: {record.preprocessing}", flush=True)
     half = config.evaluation.precision == "bf16-mixed"
-    with watch(len(images)) as on_batch:
-        scores = score(scored, _batches(data, images, config, device), device, half, on_batch)
+    with watch(len(shown)) as on_batch:
+        scores = score(scored, images.batches(shown, device), device, half, on_batch)
     return replace(record, networks=_scores(scored, scores, record.classes))
 
 
@@ -156,11 +150,16 @@ def _device(name: str) -> torch.device:
 
 
 def _samplings(config: DictConfig) -> list[Sampling]:
-    """Each method with each border, none twice; all other keys of `sampling` apply to every method."""
+    """Each method with each border, none twice; all other keys of `sampling` apply to every method.
+
+    A method of the user's own comes first: `evaluation.samplings` cannot name it.
+    """
     keys = cast(dict[str, Any], OmegaConf.to_container(config.sampling))
     shared = {key: keys[key] for key in ("skip_first", "only", "skip", "border") if key in keys}
     own = {key: keys[key] for key in ("samplers", "sequence") if key in keys}
     found: list[Sampling] = []
+    if config.sampling._target_ != "ccnn.Sampling":
+        found.append(in_evaluation(build(config, "sampling")))
     try:
         for name in config.evaluation.samplings:
             sampling = Sampling(name=name, **shared, **(own if name == "custom" else {}))
@@ -169,42 +168,3 @@ def _samplings(config: DictConfig) -> list[Sampling]:
     except ValueError as error:
         raise UserError(str(error)) from error
     return list(dict.fromkeys(found))
-
-
-def _data(config: DictConfig) -> InMemoryData:
-    data: InMemoryData = build(config, "data")
-    data.prepare_data()
-    data.setup("test")
-    return data
-
-
-def _preprocessing(config: DictConfig, data: InMemoryData, run: Path | None) -> Preprocessing:
-    """How the images are prepared; the data module takes over what published weights want."""
-    size = config.data.image_size
-    if not isinstance(data, FolderData):
-        mean, std = (" ".join(f"{value:g}" for value in config.data[key]) for key in ("mean", "std"))
-        return Preprocessing(_never, size, f"{size}×{size} pixels as stored, mean {mean}, std {std}", None)
-    found = None if run else preprocessing_of(config.model, config.data)
-    if found is not None:
-        data.single_crop = found.prepare
-        return found
-    return Preprocessing(data.single_crop, config.data.crop or size, f"{data.single_crop}; as data.* says", None)
-
-
-def _never(image: object) -> Tensor:
-    raise NotImplementedError("images in memory are prepared batch by batch, by their data module")
-
-
-def _spread(count: int, limit: int | None) -> Tensor:
-    """Indices of all images, or of `limit` evenly spaced ones: a sorted set shows all its classes."""
-    most = min(count, limit or count)
-    return torch.arange(most) * count // most
-
-
-def _batches(
-    data: InMemoryData, images: Tensor, config: DictConfig, device: torch.device
-) -> Iterator[tuple[Tensor, Tensor]]:
-    loader = data.test_dataloader()
-    batches = images.split(config.data.eval_batch_size)
-    for batch in ordered_loader(loader.dataset, batches, loader.num_workers, device.type == "cuda"):
-        yield data.on_after_batch_transfer(data.transfer_batch_to_device(batch, device, 0), 0)

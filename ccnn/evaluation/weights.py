@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from ccnn.errors import UserError
 from ccnn.evaluation.networks import in_evaluation
 from ccnn.multisampling.samplers import Sampling
 from ccnn.runs.checkpoints import read_checkpoint
+from ccnn.runs.folder import saved_config
 from ccnn.runs.record import RunRecord
 from ccnn.training.build import build, model_name
 
@@ -71,12 +72,8 @@ def of_run(config: DictConfig, run: Path, checkpoint: Path | None = None) -> tup
 
 def trained_sampling(run: Path) -> Sampling | None:
     """How a run's network samples in evaluation; None for a plain one."""
-    config = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"))
-    assert isinstance(config, dict)
-    if not config.get("convert"):
-        return None
-    settings = {key: value for key, value in config["sampling"].items() if key != "_target_"}
-    return in_evaluation(Sampling(**settings))
+    config = saved_config("run", run)
+    return in_evaluation(build(config, "sampling")) if config.get("convert") else None
 
 
 def _without_weights(config: DictConfig) -> nn.Module:

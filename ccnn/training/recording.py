@@ -1,5 +1,6 @@
 """What a run writes about itself before and after its training, whether it finishes or not."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -57,7 +58,8 @@ def _explain(stopped: Interrupted, trainer: pl.Trainer, start: Start, sweep: boo
     how = "Nothing was saved yet."
     if stopped.saved:
         trust = " trust=true" if needs_trust(OmegaConf.to_container(start.config, resolve=True)) else ""
-        command = "the same command again" if sweep else f"python train.py resume={shorter(start.folder)}{trust}"
+        program = "ccnn-train" if Path(sys.argv[0]).stem == "ccnn-train" else "python train.py"
+        command = "the same command again" if sweep else f"{program} resume={shorter(start.folder)}{trust}"
         how = f"To go on: {command}"
     where = f"Interrupted in epoch {trainer.current_epoch + 1}, step {trainer.global_step}."
     stopped.message = " ".join(filter(None, [where, stopped.lost, how])) if trainer.is_global_zero else ""

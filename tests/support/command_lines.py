@@ -46,9 +46,9 @@ def type_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.setattr(atexit, "register", at_exit.append)
     root, handlers, level = logging.root, list(logging.root.handlers), logging.root.level
 
-    def run(main: Callable[[], object], *arguments: str) -> Outcome:
+    def run(main: Callable[[], object], *arguments: str, program: str = "program.py") -> Outcome:
         GlobalHydra.instance().clear()
-        monkeypatch.setattr(sys, "argv", ["program.py", *arguments])
+        monkeypatch.setattr(sys, "argv", [program, *arguments])
         capsys.readouterr()
         code: object = 0
         try:

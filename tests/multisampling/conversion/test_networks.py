@@ -83,12 +83,15 @@ def oracle(layer: Any, x: Tensor, windows: tuple[int, int]) -> Callable[[int, in
         x = F.pad(x, layer.padding, mode=layer.pad_mode)
     else:
         x = F.pad(x, [pair(layer.padding)[1]] * 2 + [pair(layer.padding)[0]] * 2)
+    inside = F.pad(torch.ones_like(x), (0, 30, 0, 30))
     x = F.pad(x, (0, 30, 0, 30), value=border)
     if issubclass(kind, nn.MaxPool2d):
         dense = F.max_pool2d(x, kernel, 1)
         dense = dense.masked_fill(dense.isinf(), 0.0)
     elif issubclass(kind, nn.AvgPool2d):
         dense = F.avg_pool2d(x, kernel, 1)
+        if not layer.count_include_pad:  # as PyTorch's own: what lies beyond the border does not count
+            dense = dense / F.avg_pool2d(inside, kernel, 1).clamp(min=1e-9)
     elif hasattr(layer, "filt"):
         dense = F.conv2d(x, layer.filt.expand(x.shape[1], -1, -1, -1), groups=x.shape[1])
     else:

@@ -7,10 +7,10 @@ from ccnn.cli.arguments import Parser
 from ccnn.cli.errors import run_command
 from ccnn.errors import UserError, choices
 from ccnn.report import trained
+from ccnn.report.evaluation import table2
 from ccnn.report.group import arrange
 from ccnn.report.paper import TABLES
 from ccnn.report.records import read_runs, runs_csv
-from ccnn.report.table2 import table2
 from ccnn.report.table3 import table3
 from ccnn.report.tables import FORMATS, write_files
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from ccnn.evaluation.record import RESULT, EvaluationRecord
 from ccnn.report.cells import summarise
+from ccnn.report.evaluation import numbers
 from ccnn.report.format import interval, plus_minus, times
 from ccnn.report.group import Grid, arrange
 from ccnn.report.tables import Report, Table
@@ -38,9 +39,13 @@ def report(grid: Grid) -> Report:
     Raises:
         UserError: an evaluation is missing or cannot be read.
     """
-    scores = pd.DataFrame([score for run in grid.runs.to_dict("records") for score in _scores(run)])
+    scores = pd.DataFrame(
+        {**score, **{name: run[name] for name in ("block", "row", "seed")}}
+        for run in grid.runs.to_dict("records")
+        for score in numbers(EvaluationRecord.read(Path(run["folder"]) / FOLDER / RESULT))
+    ).rename(columns={"images": "test_images"})
     by = scores.groupby(_CELL, sort=False)
-    rows = summarise(by["error"], "error").join(summarise(by["gain"], "gain"))
+    rows = summarise(by["top1_error"], "error").join(summarise(by["top1_gain"], "gain"))
     rows["multiply_adds_ratio"] = by["multiply_adds_ratio"].first()
     rows["seeds"] = by["seed"].agg(lambda seeds: " ".join(map(str, seeds)))
     variants = grid.cells.drop_duplicates(["block", "row"]).set_index(["block", "row"])[["model", "variant"]]
@@ -49,29 +54,14 @@ def report(grid: Grid) -> Report:
     for (block, row, images), own in rows.groupby(_CELL[:3], sort=False):
         title = f"{row} on {block_title(grid.blocks[block])} · {images:,} test images"
         tables.append(Table(title, pd.DataFrame([_texts(line) for line in own.to_dict("records")]), [_LEGEND]))
-    numbers = pd.DataFrame([grid.blocks[block]._asdict() for block in rows["block"]], index=rows.index).join(
+    table = pd.DataFrame([grid.blocks[block]._asdict() for block in rows["block"]], index=rows.index).join(
         rows.rename(columns={"variant": "settings"})[
             ["model", "settings", "test_images", "network", "seeds",
              *(f"{name}{part}" for name in ("error", "gain") for part in ("", "_std", "_low", "_high")),
              "multiply_adds_ratio"]
         ]
     )  # fmt: skip
-    return Report(tables, [*(note for notes in grid.notes for note in notes), *grid.general], numbers)
-
-
-def _scores(run: dict[str, Any]) -> list[dict[str, Any]]:
-    record = EvaluationRecord.read(Path(run["folder"]) / FOLDER / RESULT)
-    return [
-        {
-            **{name: run[name] for name in ("block", "row", "seed")},
-            "test_images": record.images,
-            "network": score.network,
-            "error": score.top1_error,
-            "gain": score.top1_gain,
-            "multiply_adds_ratio": score.multiply_adds_ratio,
-        }
-        for score in record.networks
-    ]
+    return Report(tables, [*(note for notes in grid.notes for note in notes), *grid.general], table)
 
 
 def _texts(line: dict[str, Any]) -> dict[str, str]:

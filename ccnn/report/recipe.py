@@ -1,45 +1,21 @@
-"""The paper's training recipe, and how a run's settings differ from it."""
+"""How a run's settings differ from the paper's, which are those of conf/."""
 
-from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
-from ccnn.report.group import Block
+from omegaconf import OmegaConf
 
-Settings = Mapping[str, Any]
+from ccnn.report.group import Block
+from ccnn.report.settings import Settings, conf_file, last_part, relevant_settings
+
 Difference = tuple[str, object, object]
 """What was done differently, how it was done here, and how in the paper."""
 
-_CONDITIONS = {
-    "cifar10": ("paper", 300, 50_000, 64),
-    "cifar100": ("paper", 300, 50_000, 64),
-    "mnist": ("paper", 100, 60_000, 16),
-}
-"""Protocol, epochs, training images and batch size."""
+_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "mnist": 60_000}
+"""The data sets that the paper trains on, and their training images: with protocol=paper nothing is split off."""
 
-_SETTINGS = {
-    "optimizer._target_": "torch.optim.SGD",
-    "optimizer.lr": 0.1,
-    "optimizer.momentum": 0.9,
-    "optimizer.nesterov": True,
-    "optimizer.weight_decay": 1e-4,
-    "optimizer.decay_norm_and_bias": True,
-    "loss._target_": "torch.nn.CrossEntropyLoss",
-    "mix._target_": None,
-    "scheduler._target_": "ccnn.multistep",
-    "scheduler.fractions": "[0.5, 0.75]",
-    "scheduler.gamma": 0.1,
-    "data.image_size": 32,
-    "data.mean": "[0.5071, 0.4867, 0.4408]",
-    "data.std": "[0.2675, 0.2565, 0.2761]",
-}
-_MNIST = {"optimizer.weight_decay": 0.0, "data.image_size": 28, "data.mean": "[0.1307]", "data.std": "[0.3081]"}
-_AUGMENTATIONS = {  # MNIST?, augment: padding, flip, rotation
-    (False, "none"): (0, False, 0.0),
-    (False, "standard"): (4, True, 0.0),
-    (True, "none"): (0, False, 0.0),
-    (True, "shift"): (2, False, 0.0),
-    (True, "standard"): (2, False, 15.0),
-}
+_TRAINED_WITH = ("loss.", "mix.", "optimizer.", "scheduler.", "callbacks.")
+_SEEN = ("data.image_size", "data.mean", "data.std", "data.augmentation.")
 _TRAINER = {
     "trainer.devices": 1,
     "trainer.num_nodes": 1,
@@ -54,9 +30,7 @@ _TRAINER = {
 """Lightning's defaults of what changes a training. Precision is left out: it depends on the machine."""
 
 _NAMES = {
-    "loss._target_": "loss",
-    "mix._target_": "mix",
-    "optimizer._target_": "optimizer",
+    **{f"{group}._target_": group for group in ("loss", "mix", "optimizer")},
     "optimizer.lr": "learning rate",
     "optimizer.weight_decay": "weight decay",
     "scheduler._target_": "schedule",
@@ -77,32 +51,29 @@ def differences(block: Block, settings: Settings) -> tuple[Difference, ...]:
         (('epochs', 30, 300), ('optimizer', 'AdamW', 'SGD'))
 
     """
-    if block.data not in _CONDITIONS:
+    if block.data not in _IMAGES:
         return ()
-    names = ("protocol", "epochs", "training images", "batch size")
-    conditions = zip(names, block[2:], _CONDITIONS[block.data], strict=True)
-    found: list[Difference] = [
-        (name, here, paper) for name, here, paper in conditions if here not in (None, paper)
+    conditions, recipe = _recipe(block.data, block.augment)
+    result: list[Difference] = [
+        (name, here, conditions[name])
+        for name, here in zip(conditions, block[2:], strict=True)
+        if here not in (None, conditions[name])
     ]
-    recipe = _recipe(block)
     groups = {key.partition(".")[0] for key in settings}
     # The settings of another optimizer are others by nature: its name says enough.
-    foreign = {
-        key.partition(".")[0]
-        for key in _NAMES
-        if "_target_" in key and settings.get(key, recipe[key]) != recipe[key]
-    }
-    trained_with = ("callbacks.", "loss.", "mix.", "optimizer.", "scheduler.")
-    others = {key for key in settings if key.startswith(trained_with)} - {*recipe, *_WITHOUT_EFFECT}
-    for key in (*recipe, *sorted(others)):
+    targets = [key for key in _NAMES if key.endswith("_target_")]
+    foreign = {key.partition(".")[0] for key in targets if settings.get(key, recipe.get(key)) != recipe.get(key)}
+    others = sorted(key for key in settings if key.startswith(_TRAINED_WITH) and key not in recipe)
+    for key in (*recipe, *others):
         group = key.partition(".")[0]
         unknown = group not in groups or (group == "data" and key not in settings)
-        if unknown or (group in foreign and not key.endswith("_target_")):
+        if unknown or key in _WITHOUT_EFFECT or (group in foreign and key not in targets):
             continue
         here, paper = settings.get(key, _TRAINER.get(key)), recipe.get(key)
         if not _same(key, here, paper):
-            found.append((_NAMES.get(key, key), _short(key, here), _short(key, paper)))
-    return tuple(found)
+            names = (last_part(here), last_part(paper)) if key in targets else (here, paper)
+            result.append((_NAMES.get(key, key), *names))
+    return tuple(result)
 
 
 def part_tested(settings: Settings) -> object:
@@ -111,16 +82,25 @@ def part_tested(settings: Settings) -> object:
     return None if _same("trainer.limit_test_batches", value, 1.0) else value
 
 
-def _recipe(block: Block) -> dict[str, Any]:
-    mnist = block.data == "mnist"
-    keys = ("data.augmentation.crop_padding", "data.augmentation.flip", "data.augmentation.rotation")
-    augmentation = _AUGMENTATIONS.get((mnist, block.augment))
-    return {
-        **_SETTINGS,
-        **(_MNIST if mnist else {}),
-        **(dict(zip(keys, augmentation, strict=True)) if augmentation else {}),
-        **_TRAINER,
+@cache
+def _recipe(data: str, augment: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The paper's conditions by their names, and its settings by their keys."""
+    choices = {"data": data, "optimizer": "sgd", "scheduler": "multistep", "loss": "cross_entropy"}
+    config = OmegaConf.create({group: conf_file(group, name) for group, name in choices.items()})
+    config.data.augment = augment
+    config.trainer = {"max_epochs": config.data.recipe.max_epochs}
+    conditions = {
+        "protocol": "paper",
+        "epochs": config.trainer.max_epochs,
+        "training images": _IMAGES[data],
+        "batch size": config.data.batch_size,
     }
+    for key in ("protocol", "seed"):  # they belong to the run
+        del config.data[key]
+    settings: Any = OmegaConf.to_container(config, resolve=True)
+    relevant = relevant_settings(settings)
+    kept = {key: value for key, value in relevant.items() if key.startswith((*_TRAINED_WITH, *_SEEN))}
+    return conditions, kept | _TRAINER
 
 
 def _same(key: str, here: object, paper: object) -> bool:
@@ -130,7 +110,3 @@ def _same(key: str, here: object, paper: object) -> bool:
     if key == "trainer.devices" and isinstance(here, str):
         return here == "1" or (here.startswith("[") and "," not in here)
     return here == paper
-
-
-def _short(key: str, value: object) -> object:
-    return value.rpartition(".")[2] if key.endswith("_target_") and isinstance(value, str) else value

@@ -4,34 +4,23 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from ccnn.config import CONF
 
 Settings = Mapping[str, Any]
 
 _IRRELEVANT = (
-    *("seed", "debug", "output_dir", "experiment", "hydra", "callbacks.", "logger.", "evaluation."),
-    *("convert", "sampling", "protocol", "data.batch_size", "data.train_images"),  # columns of their own
-    *("trainer.max_epochs", "scheduler.max_epochs"),
-    *("data.augmentations.", "data.recipe.", "data.validation_fraction"),
-    *(
-        "resume",
-        "sweep",
-        "exclude",
-        "task",
-        "trust",
-        "checkpointing",
-        "channels_last",
-        "compile",
-        "trainer.strategy",
-    ),
-    *("data.protocol", "data.root", "data.download", "data.num_workers", "data.seed", "data.eval_batch_size"),
-    *("trainer.default_root_dir", "trainer.accelerator", "trainer.enable", "trainer.log_every"),
-    *("trainer.num_sanity", "trainer.use_distributed_sampler", "trainer.deterministic", "model.checkpointing"),
-    "trainer.channels_last",
-)
-"""How the keys of a config begin that cannot make two runs of one cell incomparable."""
+    "seed", "debug", "output_dir", "experiment", "hydra", "callbacks.", "logger.", "evaluation.",
+    "resume", "sweep", "exclude", "task", "trust", "checkpointing", "channels_last", "compile",
+    "convert", "sampling", "protocol", "data.batch_size", "data.train_images",
+    "data.augmentations.", "data.recipe.", "data.validation_fraction", "data.protocol", "data.root",
+    "data.download", "data.num_workers", "data.seed", "data.eval_batch_size",
+    "trainer.max_epochs", "scheduler.max_epochs", "trainer.strategy", "trainer.default_root_dir",
+    "trainer.accelerator", "trainer.enable", "trainer.log_every", "trainer.num_sanity",
+    "trainer.use_distributed_sampler", "trainer.deterministic", "trainer.channels_last", "model.checkpointing",
+)  # fmt: skip
+"""How the keys of a config begin that do not change the result, or have columns of their own."""
 
 _ADDED = {"loss._target_": "torch.nn.CrossEntropyLoss", "optimizer.decay_norm_and_bias": True}
 """Settings that older versions had without recording them."""
@@ -59,7 +48,7 @@ def full_name(name: str, model: Settings) -> str:
         return f"{name} ({target.rpartition('.')[2].removesuffix('_model')})"
     if target and not target.startswith("ccnn."):
         return f"{name} ({target.partition('.')[0]})"
-    known = _network(name)
+    known: Any = OmegaConf.to_container(conf_file("model", name))
     follow_the_data = ("name", "in_channels", "num_classes", "checkpointing")
     changed = [
         f"model.{key}={str(value).replace(' ', '')}"
@@ -70,16 +59,15 @@ def full_name(name: str, model: Settings) -> str:
 
 
 @cache
-def _network(name: str) -> dict[str, Any]:
-    """The content of conf/model/<name>.yaml with its defaults; empty if there is no such file."""
-    path = CONF / "model" / f"{name}.yaml"
-    if name != path.stem or not path.is_file():
-        return {}
-    content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    inherited: dict[str, Any] = {}
-    for other in content.pop("defaults", []):
-        inherited |= _network(other) if other != "_self_" else {}
-    return inherited | content
+def conf_file(group: str, name: str) -> DictConfig:
+    """A file of conf/ with those that its defaults name, values as written; empty if there is none."""
+    path = CONF / group / f"{name}.yaml"
+    content = OmegaConf.load(path) if path.is_file() else OmegaConf.create()
+    assert isinstance(content, DictConfig)
+    inherited = [conf_file(group, other) for other in content.pop("defaults", []) if other != "_self_"]
+    merged = OmegaConf.merge(*inherited, content)
+    assert isinstance(merged, DictConfig)
+    return merged
 
 
 def flatten(tree: Settings, prefix: str = "") -> dict[str, Any]:

@@ -9,8 +9,7 @@ import pandas as pd
 from ccnn.errors import UserError
 from ccnn.report.format import times
 from ccnn.report.paper import IMAGENET_NAMES, INFERENCE
-from ccnn.report.table2 import files
-from ccnn.report.tables import MISSING, Report, Table, grouped
+from ccnn.report.tables import MISSING, Report, Table, find_files, grouped
 
 _LEGEND = (
     "× is over the original network. Memory is that of tensors at the peak of a step, with the parameters; the "
@@ -26,8 +25,7 @@ _FORMS = {
 
 _PLACE = ["network", "task", "batch"]
 _MEASURED = {"time, s": "seconds", "memory, MB": "memory_mb", "multiply-adds, G": "multiply_adds_g"}
-_RATIOS = [f"{name}_ratio" for name in _MEASURED.values()]
-_PAPERS = (("inference", 4),)
+_PAPER = (("inference", 4),)
 """The task and the batch size of the paper's table."""
 
 
@@ -37,25 +35,28 @@ def table3(folders: Sequence[Path]) -> Report:
     Raises:
         UserError: there is none, or one of them cannot be read.
     """
-    found: dict[tuple[Any, ...], pd.DataFrame] = {}
-    notes: list[str] = []
-    for path in files(folders, "table3.csv", "python train.py -m experiment=table3"):
-        for place, measured in _read(path).groupby(_PLACE):
-            if place in found:
-                notes.append(f"{place[0]} {place[1]}, batch {place[2]}: several, the newest counts, {path}.")
-            found[place] = measured
-    tables, everything = [], []
-    for task, batch in sorted({*_PAPERS, *((task, batch) for _, task, batch in found)}):
-        rows = pd.concat([_rows(network, task, batch, found.get((network, task, batch))) for network in INFERENCE])
-        everything.append(rows)
-        texts = pd.DataFrame([_texts(row) for row in rows.to_dict("records")])
+    files = find_files(folders, "table3.csv", "python train.py -m experiment=table3")
+    measured = pd.concat([_read(path).assign(file=number) for number, path in enumerate(files)])
+    newest = measured.groupby(_PLACE)["file"].transform("max")
+    notes = [
+        f"{network} {task}, batch {batch}: several, the newest counts, {files[file]}."
+        for (network, task, batch), own in measured.groupby(_PLACE)
+        if (file := own["file"].max()) != own["file"].min()
+    ]
+    measured = measured[measured["file"] == newest]
+    places = sorted({*_PAPER, *zip(measured["task"], measured["batch"], strict=True)})
+    numbers = [_beside_the_papers(measured, task, batch) for task, batch in places]
+    tables = []
+    for (task, batch), rows in zip(places, numbers, strict=True):
+        lines = rows.to_dict("records")
         problems = [
             f"{IMAGENET_NAMES[row['network']]}, {row['form']}: {row['note'].rstrip('.')}."
-            for row in rows.to_dict("records")
+            for row in lines
             if row["note"]
         ]
-        tables.append(Table(f"Table 3: {task}, batches of {batch}", grouped(texts), [*problems, _LEGEND]))
-    return Report(tables, notes, pd.concat(everything))
+        texts = grouped(pd.DataFrame([_texts(row) for row in lines]))
+        tables.append(Table(f"Table 3: {task}, batches of {batch}", texts, [*problems, _LEGEND]))
+    return Report(tables, notes, pd.concat(numbers))
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -69,22 +70,27 @@ def _read(path: Path) -> pd.DataFrame:
     return rows[rows["network"].isin(INFERENCE)]
 
 
-def _rows(network: str, task: str, batch: int, measured: pd.DataFrame | None) -> pd.DataFrame:
-    """A network's rows of the CSV: what was measured of each form, beside the paper's numbers."""
-    rows = pd.DataFrame({"network": network, "task": task, "batch": batch, "form": list(_FORMS)}).set_index("form")
-    names = [*_MEASURED.values(), "note"]
-    own = pd.DataFrame(columns=names) if measured is None else measured.set_index("form")[names]
-    rows = rows.join(own).astype(dict.fromkeys(_MEASURED.values(), float))
-    rows[_RATIOS] = rows[list(_MEASURED.values())] / rows.loc["original", list(_MEASURED.values())].astype(float)
-    paper = INFERENCE[network] if (task, batch) in _PAPERS else {}
-    costs = {form: paper[name] for form, name in _FORMS.items() if name in paper}
-    for key in ("seconds", "gigabytes"):
-        values = pd.Series({form: getattr(cost, key) for form, cost in costs.items()}, dtype=float).reindex(
-            rows.index
-        )
-        rows[f"published_{key}"], rows[f"published_{key}_ratio"] = values, values / values["original"]
-    rows["note"] = rows["note"].fillna("")
-    return rows.reset_index()[[*_PLACE, "form", *(c for c in rows.columns if c not in (*_PLACE, "note")), "note"]]
+def _beside_the_papers(measured: pd.DataFrame, task: str, batch: int) -> pd.DataFrame:
+    """What was measured of each form of each network, beside the paper's numbers, each with its ratio."""
+    papers = (task, batch) in _PAPER
+    rows = pd.DataFrame(
+        {
+            "network": network,
+            "task": task,
+            "batch": batch,
+            "form": form,
+            "published_seconds": costs[name].seconds if papers and name else None,
+            "published_gigabytes": costs[name].gigabytes if papers and name else None,
+        }
+        for network, costs in INFERENCE.items()
+        for form, name in _FORMS.items()
+    )
+    rows = rows.merge(measured[[*_PLACE, "form", *_MEASURED.values(), "note"]], "left", [*_PLACE, "form"])
+    values = rows[[*_MEASURED.values(), "published_seconds", "published_gigabytes"]].astype(float)
+    originals = values[rows["form"] == "original"].set_index(rows["network"][rows["form"] == "original"])
+    ratios = values / originals.loc[rows["network"]].set_axis(rows.index)
+    rows = rows.assign(note=rows["note"].fillna("")).join(ratios.add_suffix("_ratio"))
+    return rows[[*(name for name in rows if name != "note"), "note"]]
 
 
 def _texts(row: dict[str, Any]) -> dict[str, str]:

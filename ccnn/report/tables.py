@@ -129,6 +129,23 @@ def grouped(cells: DataFrame) -> DataFrame:
     return DataFrame(rows, columns=others)
 
 
+def find_files(folders: Sequence[Path], name: str, command: str) -> list[Path]:
+    """The files of a name in and below some folders, the newest last.
+
+    Raises:
+        UserError: a folder does not exist, or there is no such file.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; expected one that {command} wrote.")
+    files = {path.resolve(): path for folder in folders for path in folder.rglob(name)}
+    if not files:
+        raise UserError(
+            f"{', '.join(map(str, folders))}: contains no {name}, nor do the folders below; {command} writes them."
+        )
+    return sorted(files.values(), key=lambda path: (path.stat().st_mtime, str(path)))
+
+
 def write_files(folder: Path, contents: Mapping[str, bytes | None]) -> list[Path]:
     """Writes files into a folder, each complete or not at all; None removes the file of an earlier report.
 

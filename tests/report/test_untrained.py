@@ -16,10 +16,9 @@ from ccnn.cli import report as command
 from ccnn.errors import UserError
 from ccnn.evaluation.record import EvaluationRecord
 from ccnn.report import conversions
-from ccnn.report.evaluation import present, report
+from ccnn.report.evaluation import present, report, table2
 from ccnn.report.paper import IMAGENET_NAMES
 from ccnn.report.records import read_runs
-from ccnn.report.table2 import table2
 from ccnn.report.table3 import table3
 from ccnn.report.tables import Table
 
@@ -49,11 +48,11 @@ class TestEvaluation:
         [table] = report(record).tables
         assert table.title == "resnet152 (DEFAULT = IMAGENET1K_V1) on imagenet"
         assert [dict(row) for row in table.cells.to_dict("records")] == [
-            {"network": "CNN", "top-1 error, %": "21.69\n[21.29 … 22.09]", "paper": "21.87",
-             "gain over the CNN": "", "ms per image": "1.25", "multiply-adds": "1.00 G", "× plain": "1.00"},
+            {"network": "CNN", "top-1 error, %": "21.69\n[21.29 … 22.09]", "paper": "21.87", "difference": "−0.18",
+             "gain over the CNN": "", "paper's gain": "", "ms per image": "1.25", "multiply-adds": "1.00 G"},
             {"network": "CCNN naive", "top-1 error, %": "21.50\n[21.10 … 21.90]", "paper": "21.57",
-             "gain over the CNN": "+0.19\n[−0.01 … +0.39]", "ms per image": "1.25", "multiply-adds": "14.0 G",
-             "× plain": "14.00"},
+             "difference": "−0.07", "gain over the CNN": "+0.19\n[−0.01 … +0.39]", "paper's gain": "+0.30",
+             "ms per image": "1.25", "multiply-adds": "14.00 ×"},
         ]  # fmt: skip
 
     @pytest.mark.parametrize(
@@ -75,7 +74,9 @@ class TestEvaluation:
         assert ("paper" in table.cells and table.cells["paper"][1] == "21.57") == published
         assert (result.numbers["published_top1_error"][1] == 21.57) == published
         notes = " ".join(table.notes)
-        assert ("these are of a file, so compare gains" in notes) == ("published_weights" in changed)
+        assert ("† other weights (of a file instead of IMAGENET1K_V1): compare gains" in notes) == (
+            "published_weights" in changed
+        )
         assert ("protocol=paper" in table.title) == ("protocol" in changed)
 
     def test_files_hold_the_numbers_in_full(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,9 +113,9 @@ class TestTable2:
         assert list(groups) == list(IMAGENET_NAMES.values())
         gain = "+0.19\n[−0.01 … +0.39]"
         assert groups["ResNet-152"] == [
-            ["CNN", "21.69", "21.87", "−0.18", "", "", "1.25", "1.00 G"],
-            ["CCNN naive", "21.50", "21.57", "−0.07", gain, "+0.30", "1.25", "14.00 ×"],
-            ["CCNN complete", "21.50", "", "", gain, "", "1.25", "1.00 ×"],
+            ["CNN", "21.69\n[21.29 … 22.09]", "21.87", "−0.18", "", "", "1.25", "1.00 G"],
+            ["CCNN naive", "21.50\n[21.10 … 21.90]", "21.57", "−0.07", gain, "+0.30", "1.25", "14.00 ×"],
+            ["CCNN complete", "21.50\n[21.10 … 21.90]", "", "", gain, "", "1.25", "1.00 ×"],
         ]
         assert groups["FB-ResNet-152"] == [
             ["CNN", "–", "22.61", "", "", "", "", ""],
@@ -123,7 +124,7 @@ class TestTable2:
         assert result.notes == ["FB-ResNet-152: torchvision has no such network."]
         assert table.notes[0] == "Times on cpu, 32-true."
         [[_, row]] = result.numbers[result.numbers["network"] == "CCNN naive"].iterrows()
-        assert list(row[["difference", "gain", "published_gain"]]) == pytest.approx([-0.07, 0.19, 0.30])
+        assert list(row[["difference", "top1_gain", "published_gain"]]) == pytest.approx([-0.07, 0.19, 0.30])
         assert list(row[["images", "multiply_adds"]]) == [50_000, 14_000_000_000]
 
     def test_it_marks_other_weights_and_fewer_images(self, tmp_path: Path) -> None:
@@ -132,7 +133,8 @@ class TestTable2:
         [table] = table2([tmp_path]).tables
         assert by_heading(table)["ResNet-50"][0][3] == "−4.72†"
         assert table.notes[0] == (
-            "† other weights (IMAGENET1K_V2 instead of IMAGENET1K_V1), a part of the images (1,000 of 50,000)."
+            "† other weights (IMAGENET1K_V2 instead of IMAGENET1K_V1); a part of the images (1,000 of 50,000): "
+            "compare gains, not errors."
         )
 
     def test_it_takes_the_newest_and_nothing_foreign(self, tmp_path: Path) -> None:
@@ -142,7 +144,7 @@ class TestTable2:
         write_evaluation(tmp_path / "d", 1.0, 1.0, model="vgg19", run="outputs/runs/mine")
         result = table2([tmp_path])
         groups = by_heading(result.tables[0])
-        assert [groups[name][0][1] for name in ("VGG-11", "AlexNet", "VGG-19")] == ["32.00", "–", "–"]
+        assert [groups[name][0][1][:5] for name in ("VGG-11", "AlexNet", "VGG-19")] == ["32.00", "–", "–"]
         assert f"VGG-11: several evaluations, the newest counts, {tmp_path / 'b'}." in result.notes
         assert " ".join(result.notes).count("left out") == 2
 

@@ -1,5 +1,6 @@
 """The numbers of each cell: error over seeds, gain over the CNN, distance to the paper, cost."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from ccnn.report.records import CONFIG
 
 STATES = ("finished", "failed", "running", "interrupted", "unfinished")
 ERROR = "test/error"
+PARTS = ("std", "n", "low", "high")
 _MEANS = ["multiply_adds", "multiply_adds_ratio", "compute", "training_seconds", "parameters"]
 
 
@@ -36,7 +38,7 @@ def summarise(values: Any, name: str) -> pd.DataFrame:
     half = stdtrit((table["count"] - 1).clip(lower=1), 0.975) * table["std"] / np.sqrt(table["count"])
     half = half.where(table["count"] >= 3)
     table = table.assign(low=table["mean"] - half, high=table["mean"] + half)
-    return table.set_axis([name, *(f"{name}_{part}" for part in ("std", "n", "low", "high"))], axis=1)
+    return table.set_axis([name, *(f"{name}_{part}" for part in PARTS)], axis=1)
 
 
 def numbers(grid: Grid) -> pd.DataFrame:
@@ -64,10 +66,9 @@ def numbers(grid: Grid) -> pd.DataFrame:
     own = cells.index.get_level_values("network") == "CNN"  # which is compared with nothing
     for ratio, column in (("training_compute", "training_compute"), ("training_time", "training_seconds")):
         cells[f"{ratio}_ratio"] = (cells[column] / _of(cells, column, "cnn")).mask(own)
+    # Without a CNN, the run itself knows what its network costs plain.
     to_cnn = (cells["multiply_adds"] / _of(cells, "multiply_adds", "cnn")).fillna(cells["multiply_adds_ratio"])
-    cells["multiply_adds_ratio"] = to_cnn.mask(
-        own
-    )  # without a CNN, the run itself knows what its network costs plain
+    cells["multiply_adds_ratio"] = to_cnn.mask(own)
     cells["machines"] = _machines(done, cells)
     paper = [_paper(grid.blocks[key[0]], cell, _settings(grid.runs, key)) for key, cell in cells.iterrows()]
     floats = dict.fromkeys(("published", "published_std", "published_gain"), float)
@@ -103,11 +104,17 @@ def spreadsheet(cells: pd.DataFrame, blocks: Sequence[Block]) -> pd.DataFrame:
     return table.join(renamed[list(names)])
 
 
+def _others(cells: pd.DataFrame, network: str) -> dict[Any, Any]:
+    """For each cell the one of the row that it is compared with, of the network in its column `network`."""
+    return {key: (key[0], cell["against"], cell[network]) for key, cell in cells.iterrows()}
+
+
 def _of(cells: pd.DataFrame, column: str, network: str) -> pd.Series:
-    """For each cell a number of the CNN that its column `network` names, in the row that it is compared with."""
+    """For each cell a number of that other one."""
     known = cells[column].to_dict()
-    keys = zip(cells.index.get_level_values("block"), cells["against"], cells[network], strict=True)
-    return pd.Series([known.get(key, np.nan) for key in keys], cells.index, dtype=float)
+    return pd.Series(
+        {key: known.get(other, np.nan) for key, other in _others(cells, network).items()}, dtype=float
+    )
 
 
 def _gain(done: pd.DataFrame, cells: pd.DataFrame, network: str, name: str) -> pd.DataFrame:
@@ -116,21 +123,13 @@ def _gain(done: pd.DataFrame, cells: pd.DataFrame, network: str, name: str) -> p
     Equal seeds mean equal initial weights, batches and augmentation, so pairs vary less than the errors do.
     Without common seeds it is the difference of the two means, of 0 pairs.
     """
-    own = done[[*CELL, "seed", ERROR]].join(cells[["against", network]], on=CELL)
-    own = own[own["network"] != own[network]]
-    pairs = own.merge(
-        done[[*CELL, "seed", ERROR]],
-        left_on=["block", "against", network, "seed"],
-        right_on=[*CELL, "seed"],
-        suffixes=("", "_cnn"),
-    )
-    pairs["gain"] = pairs[f"{ERROR}_cnn"] - pairs[ERROR]
-    gains = summarise(pairs.groupby(CELL)["gain"], name).reindex(cells.index)
-    unpaired = (_of(cells, "test_error", network) - cells["test_error"])[
-        cells.index.get_level_values("network") != cells[network]
-    ]
-    gains[f"{name}_n"] = gains[f"{name}_n"].fillna(unpaired * 0)
-    gains[name] = gains[name].fillna(unpaired)
+    errors = {key: runs.set_index("seed")[ERROR] for key, runs in done.groupby(CELL)}
+    pairs = {key: errors[other] - errors[key] for key, other in _others(cells, network).items()
+             if key in errors and other in errors and key != other}  # fmt: skip
+    if not pairs:
+        return pd.DataFrame(columns=[name, *(f"{name}_{part}" for part in PARTS)], index=cells.index, dtype=float)
+    gains = summarise(pd.concat(pairs, names=CELL).groupby(CELL), name).reindex(cells.index)
+    gains[name] = gains[name].fillna((_of(cells, "test_error", network) - cells["test_error"])[list(pairs)])
     return gains
 
 
@@ -147,49 +146,36 @@ def _equal(cells: pd.DataFrame, key: Any, cell: pd.Series) -> str | None:
 
 def _machines(done: pd.DataFrame, cells: pd.DataFrame) -> list[int]:
     """How many kinds of machine a cell's runs and those of its CNN were timed on."""
-    kinds: dict[Any, set[str]] = {}
-    for run in done.to_dict("records"):
-        kind = ", ".join(str(run.get(part)) for part in ("gpus", "processor", "threads"))
-        kinds.setdefault(tuple(run[name] for name in CELL), set()).add(kind)
-    bases = [(key[0], cell["against"], "CNN") for key, cell in cells.iterrows()]
-    return [
-        len(kinds.get(key, set()) | kinds.get(base, set())) for key, base in zip(cells.index, bases, strict=True)
-    ]
+    machines = done.reindex(columns=["gpus", "processor", "threads"]).astype(str).agg(", ".join, axis=1)
+    kinds = {key: {*own} for key, own in machines.groupby([done[name] for name in CELL])}
+    return [len(kinds.get(key, set()) | kinds.get(cnn, set())) for key, cnn in _others(cells, "cnn").items()]
 
 
 def _settings(runs: pd.DataFrame, key: Any) -> dict[str, Any]:
     """The settings of a cell's runs, which they have in common; empty if no config.yaml was read."""
-    inside = runs[(runs[CELL] == list(key)).all(axis=1)]
-    for run in inside.to_dict("records"):
-        known = {name.removeprefix(CONFIG): run[name] for name in map(str, run) if name.startswith(CONFIG)}
-        if any(value is not None for value in known.values()):
-            return {name: value for name, value in known.items() if value is not None}
-    return {}
+    inside = runs[(runs[CELL] == list(key)).all(axis=1)].filter(regex=rf"^{re.escape(CONFIG)}")
+    known = inside.dropna(how="all").rename(columns=lambda name: name.removeprefix(CONFIG))
+    return {} if known.empty else known.iloc[0].dropna().to_dict()
 
 
 def _paper(block: Block, cell: pd.Series, settings: dict[str, Any]) -> dict[str, Any]:
     """The paper's numbers of a cell, if it has them and the runs say enough to stand beside them."""
-    errors, base = (
-        published(cell["model"], block.column),
-        published(BASELINES.get(cell["model"], cell["model"]), block.column),
-    )
-    stated = block.protocol is not None and block.epochs is not None
-    value = gain = None
-    if errors and (stated or block == Block(*block.column)) and not cell["longer"]:
-        if cell["sampling"] is None:
-            value = errors.cnn
-        elif cell["sampling"] == SAMPLING:
-            value = errors.ccnn
-            gain = round(base.cnn - value, 2) if value and base and base.cnn else None
-    part = part_tested(settings) if value is not None else None
-    value, gain = (None, None) if part is not None else (value, gain)
-    finished = value is not None and cell["finished"] > 0
+    errors = published(cell["model"], block.column)
+    plain = published(BASELINES.get(cell["model"], cell["model"]), block.column)
+    value = gain = part = None
+    stated = block == Block(*block.column) or None not in (block.protocol, block.epochs)
+    if errors and stated and not cell["longer"] and cell["sampling"] in (None, SAMPLING):
+        value = errors.cnn if cell["sampling"] is None else errors.ccnn
+        part = part_tested(settings) if value is not None else None
+        value = value if part is None else None
+        if cell["sampling"] and value and plain and plain.cnn:
+            gain = round(plain.cnn - value, 2)
     return {
         "published": value,
         "published_std": SPREADS.get((cell["model"], block.column, cell["sampling"] is not None))
         if value
         else None,
         "published_gain": gain,
-        "unlike": differences(block, settings) if finished else (),
+        "unlike": differences(block, settings) if value and cell["finished"] > 0 else (),
         "part_tested": part,
     }

@@ -1,8 +1,9 @@
 """Augmentation and normalisation of whole batches, distributed like torchvision's per-image transforms."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass
 from functools import cache
 from typing import Any, NamedTuple, Self
 
@@ -34,7 +35,7 @@ _WHERE = "data.augmentations.(the one that data.augment chooses)"
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Rotates, crops and flips each image of a batch at random, in this order.
+    """Rotates, crops and flips each image of a batch at random, in this order; then applies a transform, if any.
 
     Attributes:
         crop_padding: pixels of zeros put around an image before a crop of its old size is taken anywhere
@@ -42,6 +43,8 @@ class Augmentation:
         flip: mirrors left and right with probability 1/2 (`RandomHorizontalFlip()`).
         rotation: degrees; the angle is uniform in ±rotation, nearest neighbour, zeros from outside
             (`RandomRotation(rotation)`); 0 for none.
+        transform: of one uint8 image (C, H, W), any of torchvision.transforms.v2 that keeps its shape, such as
+            `RandAugment`; takes its turn with every image. It may draw from torch's global generator.
 
     Raises:
         UserError: for negative numbers, a rotation above 180, or values of another type.
@@ -56,13 +59,12 @@ class Augmentation:
     crop_padding: int
     flip: bool
     rotation: float
+    transform: Callable[[Tensor], Tensor] | None = None
 
     @classmethod
     def from_config(cls, augmentation: Mapping[str, Any]) -> Self:
-        """Takes `data.augmentation`, whose keys must be exactly the attributes."""
-        expected = sorted(cls.__dataclass_fields__)
-        if sorted(augmentation) != expected:
-            raise UserError(f"data.augmentation has the keys {sorted(augmentation)}, expected exactly {expected}.")
+        """Takes `data.augmentation`, whose keys are the attributes; `transform` may be left out."""
+        check_keys(augmentation, cls.__dataclass_fields__)
         return cls(**augmentation)
 
     def __post_init__(self) -> None:
@@ -73,6 +75,7 @@ class Augmentation:
             raise UserError(f"{_WHERE}.flip: expected true or false, got {self.flip!r}.")
         if type(degrees) not in (int, float) or not 0 <= degrees <= 180:
             raise UserError(f"{_WHERE}.rotation: expected 0 (none) to 180 degrees, got {degrees!r}.")
+        check_transform(self.transform)
 
     def draw(self, count: int, generator: Generator) -> Draws:
         """Draws for `count` images, from a generator on the CPU so that every device gets the same."""
@@ -91,7 +94,38 @@ class Augmentation:
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Augments uint8 `images`, shape (N, C, H, W), on their device; returns the same shape and type."""
-        return self.apply(images, self.draw(len(images), generator))
+        images = self.apply(images, self.draw(len(images), generator))
+        if self.transform is None:
+            return images
+        with seeded(int(torch.randint(2**62, (), generator=generator))):
+            return torch.stack([self.transform(image) for image in images])
+
+
+def check_keys(augmentation: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Raises unless `data.augmentation` has the keys that a dataclass has as fields; defaults may be missing."""
+    required = {name for name, field in known.items() if field.default is MISSING}
+    if not required <= augmentation.keys() <= known.keys():
+        raise UserError(
+            f"data.augmentation has the keys {sorted(augmentation)}, expected exactly {sorted(required)}, and "
+            "transform if there is one."
+        )
+
+
+def check_transform(transform: object) -> None:
+    """Raises unless a transform can be called."""
+    if transform is not None and not callable(transform):
+        raise UserError(
+            f"{_WHERE}.transform: expected null, or a mapping whose _target_ is a transform such as "
+            f"torchvision.transforms.v2.RandAugment, got {transform!r}."
+        )
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seeds the CPU's global generator, from which torchvision draws; training finds it as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def rotate(images: Tensor, angles: Tensor) -> Tensor:

@@ -1,16 +1,16 @@
 """Crops of photographs of any size: at random for training, central ones for testing."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-import torch
 from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
+from ccnn.data.augment import check_keys, check_transform, seeded
 from ccnn.errors import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -79,13 +79,15 @@ class SingleCrop:
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """torchvision's `RandomResizedCrop` and `RandomHorizontalFlip`, whose draws follow from a seed alone.
+    """torchvision's `RandomResizedCrop`, `RandomHorizontalFlip` and any transform; their draws follow from a seed.
 
     Attributes:
         size: height and width of the result, pixels.
         area: smallest and largest part of the image that a crop covers; None for the central crop.
         ratio: smallest and largest width over height of a crop; None for the central crop.
         flip: mirrors left and right with probability 1/2.
+        transform: of the cropped photograph, any of torchvision.transforms.v2 that keeps its size, such as
+            `RandAugment`.
 
     Raises:
         UserError: for values out of range.
@@ -95,14 +97,13 @@ class RandomCrop:
     area: Sequence[float] | None
     ratio: Sequence[float] | None
     flip: bool
+    transform: Callable[[Image.Image], Image.Image] | None = None
 
     @classmethod
     def from_config(cls, size: tuple[int, int], augmentation: Mapping[str, Any]) -> Self:
-        """Takes `data.augmentation`, whose keys must be exactly area, ratio and flip."""
-        if set(augmentation) != {"area", "ratio", "flip"}:
-            raise UserError(
-                f"data.augmentation has the keys {sorted(augmentation)}, expected exactly area, flip and ratio."
-            )
+        """Takes `data.augmentation`, whose keys are area, ratio, flip and, if any, transform."""
+        fields = cls.__dataclass_fields__
+        check_keys(augmentation, {name: fields[name] for name in fields if name != "size"})
         return cls(size, **augmentation)
 
     def __post_init__(self) -> None:
@@ -115,6 +116,7 @@ class RandomCrop:
                 raise UserError(
                     f"{_WHERE}.{name}: expected two numbers above 0, ascending{bound}, got {list(pair)}."
                 )
+        check_transform(self.transform)
 
     def __call__(self, image: Image.Image, seed: int) -> Tensor:
         """Returns uint8, shape (3, H, W)."""
@@ -123,8 +125,7 @@ class RandomCrop:
             steps = [*_central(enlarged(min(self.size)), *self.size), *steps]
         else:
             steps = [transforms.RandomResizedCrop(self.size, tuple(self.area), tuple(self.ratio)), *steps]
-        # torchvision draws from the CPU's global generator, which training must find as it was.
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        steps += [self.transform] if self.transform else []
+        with seeded(seed):
             pixels: Tensor = transforms.Compose([*steps, transforms.PILToTensor()])(image)
         return pixels

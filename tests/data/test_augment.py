@@ -1,5 +1,6 @@
 """Augmentation of whole batches is torchvision's of single images."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 from torchvision.transforms import functional as reference
+from torchvision.transforms import v2
 
 from ccnn.data import Augmentation, normalise
 from ccnn.data.augment import Draws, crop_and_flip, denormalise, rotate
@@ -102,8 +104,9 @@ def test_draws_are_uniform_and_independent() -> None:
     assert correlations.abs().max() < 4.5 / count**0.5
 
 
-def test_the_generator_alone_decides() -> None:
-    images, augmentation = random_images(50, 1, 28), Augmentation(2, True, 15.0)
+@pytest.mark.parametrize("transform", [None, v2.RandAugment(), v2.TrivialAugmentWide()])
+def test_the_generator_alone_decides(transform: Any) -> None:
+    images, augmentation = random_images(50, 1, 28), Augmentation(2, True, 15.0, transform)
     first = augmentation(images, torch.Generator().manual_seed(7))
     torch.manual_seed(1)
     state = torch.get_rng_state()
@@ -112,9 +115,19 @@ def test_the_generator_alone_decides() -> None:
     assert torch.equal(torch.get_rng_state(), state), "the global generator is not drawn from"
 
 
+def test_a_transform_is_applied_last_and_drawn_for_every_image() -> None:
+    images, plain = random_images(50, 3, 32), Augmentation(4, True, 15.0)
+    inverted = replace(plain, transform=v2.RandomInvert(p=1.0))(images, torch.Generator().manual_seed(3))
+    assert torch.equal(inverted, 255 - plain(images, torch.Generator().manual_seed(3)))
+    alike = images[:1].expand(50, -1, -1, -1)
+    different = Augmentation(0, False, 0.0, v2.RandAugment())(alike, torch.Generator().manual_seed(3))
+    assert len({image.numpy().tobytes() for image in different}) > 25
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        {"transform": {"num_ops": 2}},
         {"crop_padding": -1},
         {"crop_padding": 1.5},
         {"flip": "maybe"},

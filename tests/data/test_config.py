@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from torchvision.transforms import v2
 
 from ccnn.data import NAMES, Augmentation, FolderData, InMemoryData
 from ccnn.data.crops import RandomCrop
@@ -49,6 +51,14 @@ def test_that_of_imagenet_is_exactly_what_the_folder_takes(augment: str) -> None
     assert module.random_crop == RandomCrop((224, 224), **values["augmentations"][augment])
     recipe = section.recipe
     assert (recipe.max_epochs, recipe.lr, recipe.weight_decay, section.batch_size) == (90, 0.1, 1e-4, 256)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "imagenet"])
+def test_randaugment_follows_the_standard_augmentation(name: str) -> None:
+    augmentation = instantiate(config(name, "data.augment=randaugment").data.augmentation, _convert_="all")
+    transform = augmentation.pop("transform")
+    assert (type(transform), transform.num_ops, transform.magnitude) == (v2.RandAugment, 2, 9)
+    assert augmentation == config(name).data.augmentation
 
 
 def test_the_papers_recipes() -> None:

@@ -132,13 +132,14 @@ def test_the_crop_of_an_image_depends_on_seed_epoch_and_file_alone(root: Path) -
     assert not any(base[n].equal(image) for n, image in crops(5, seed=4).items() if n in base)
 
 
-def test_a_random_crop_is_torchvisions_and_leaves_the_global_generator_alone() -> None:
+@pytest.mark.parametrize("further", [None, v2.RandAugment()])
+def test_a_random_crop_is_torchvisions_and_leaves_the_global_generator_alone(further: Any) -> None:
     image = Image.effect_noise((60, 40), 99).convert("RGB")
     judge = transforms.Compose([
         transforms.RandomResizedCrop((24, 32), (0.2, 0.9), (0.5, 2.0)), transforms.RandomHorizontalFlip(),
-        transforms.PILToTensor(),
+        *filter(None, [further]), transforms.PILToTensor(),
     ])  # fmt: skip
-    crop = RandomCrop((24, 32), [0.2, 0.9], [0.5, 2.0], flip=True)
+    crop = RandomCrop((24, 32), [0.2, 0.9], [0.5, 2.0], flip=True, transform=further)
     state = torch.get_rng_state()
     ours = [crop(image, seed) for seed in range(20)]
     assert torch.equal(torch.get_rng_state(), state)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from experiments import RANDOM, SMALL, Compose, Run, signal_at
+from omegaconf import OmegaConf
 from run_results import metrics, status
 
 from ccnn.cli.evaluate import evaluation_config
@@ -103,6 +104,9 @@ def test_auto_takes_the_newest_unfinished_run_of_the_same_command(
         shutil.copytree(stopped, tmp_path / name)
     other = tmp_path / names[2] / "config.yaml"
     other.write_text(re.sub("^seed: 0$", "seed: 3", other.read_text(), flags=re.MULTILINE))
+    older = OmegaConf.load(tmp_path / names[1] / "config.yaml")
+    del older.data.augmentations.randaugment  # a choice that the version of this run did not have
+    OmegaConf.save(older, tmp_path / names[1] / "config.yaml")
     shutil.copy(tmp_path / names[0] / "config.yaml", tmp_path / names[3] / "metrics.json")  # as if finished
     config = compose(*SMALL, *RANDOM, *signal_at(5), "resume=auto")
     config.output_dir = str(tmp_path / "digits_toy_2026-01-05_10-00-00")

@@ -184,7 +184,8 @@ def test_keys_of_ones_own_are_kept(run: Run, tmp_path: Path) -> None:
 
 
 def test_the_modern_recipe_trains_and_resumes_bit_for_bit(run: Run, tmp_path: Path) -> None:
-    modern = ("experiment=modern", "callbacks.pictures=null", "convert=true", "sampling=random")
+    modern = ("experiment=modern", "callbacks.pictures=null", "convert=true", "sampling=random",
+              "data.augment=randaugment")  # fmt: skip
     run(*modern, *signal_at(5), folder="whole")
     with pytest.raises(Interrupted):
         run(*modern, *signal_at(5, SIGINT), folder="stopped")

@@ -18,13 +18,14 @@ class Preprocessing:
     """Turns an image into what a network was trained to see.
 
     Attributes:
-        prepare: colour image of any size → float32, shape (3, size, size).
+        prepare: colour image of any size → float32, shape (3, size, size); None where the data module prepares
+            whole batches.
         size: height and width, pixels.
         text: what is done, and which library says so.
         weights: name of the published weights it belongs to; None for a local file of unknown origin.
     """
 
-    prepare: Callable[[Image.Image], Tensor]
+    prepare: Callable[[Image.Image], Tensor] | None
     size: int
     text: str
     weights: str | None

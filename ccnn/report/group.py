@@ -68,7 +68,11 @@ def arrange(runs: pd.DataFrame, table: PaperTable | None = None) -> Grid:
     general = []
     members = [{str(key): value for key, value in run.items()} for run in runs.to_dict("records")]
     if table:
-        own = [run for run in members if _column(run) in table.columns and run["model"] in table.errors]
+        own = [
+            run
+            for run in members
+            if Column(run["data"], run["augment"]) in table.columns and run["model"] in table.errors
+        ]
         if members and not own:
             present = ", ".join(dict.fromkeys(f"{run['model']} on {run['data']}" for run in members))
             raise UserError(
@@ -92,18 +96,17 @@ def arrange(runs: pd.DataFrame, table: PaperTable | None = None) -> Grid:
         {run["block"] for run in members} | {block for block in missing if block.column not in filled},
         key=_block_order,
     )
-    cells: list[Run] = []
-    for number, block in enumerate(blocks):
-        inside = [run for run in members if run["block"] == block]
-        cells += _cells(number, block, inside, table)
-    frame = pd.DataFrame(
-        members, columns=list(dict.fromkeys([*runs.columns, *CELL, "longer", "compute"])), dtype=object
-    )
+    cells = [
+        cell
+        for number, block in enumerate(blocks)
+        for cell in _cells(number, block, [run for run in members if run["block"] == block], table)
+    ]
+    columns = dict.fromkeys([*runs.columns, *CELL, "longer", "compute"])
+    frame = pd.DataFrame(members, columns=list(columns), dtype=object)
     frame["block"] = [blocks.index(block) for block in frame["block"]]
     chosen, notes = _one_for_each_seed(frame)
-    return Grid(
-        blocks, pd.DataFrame(cells, dtype=object), chosen, [notes.get(i, []) for i in range(len(blocks))], general
-    )
+    in_order = [notes.get(number, []) for number in range(len(blocks))]
+    return Grid(blocks, pd.DataFrame(cells, dtype=object), chosen, in_order, general)
 
 
 def same_compute(one: float | None, other: float | None) -> bool:
@@ -231,21 +234,15 @@ def _variants(runs: Sequence[Run]) -> list[str]:
 
 def _one_for_each_seed(runs: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, list[str]]]:
     """Of several runs of one seed the newest finished one, else the newest; and notes on that for each block."""
+    key = [*CELL, "seed"]
     runs = runs.assign(finished=runs["test/error"].notna()).sort_values(["seed", "finished", "started"])
-    chosen, notes = [], dict[int, list[str]]()
-    for (block, row, network, seed), same in runs.groupby([*CELL, "seed"], sort=False):
-        chosen.append(same.iloc[[-1]])
-        if len(same) > 1:
-            which = "newest" if same["finished"].nunique() == 1 else "newest finished"
-            notes.setdefault(block, []).append(
-                f"{row}, {network}, seed {seed}: {len(same)} runs, the {which} one counts, "
-                f"{same.iloc[-1]['folder']}."
-            )
-    return pd.concat(chosen) if chosen else runs, notes
-
-
-def _column(run: Run) -> Column:
-    return Column(run["data"], run["augment"])
+    notes: dict[int, list[str]] = {}
+    for (block, row, network, seed), same in runs[runs.duplicated(key, keep=False)].groupby(key, sort=False):
+        which = "newest" if same["finished"].nunique() == 1 else "newest finished"
+        notes.setdefault(block, []).append(
+            f"{row}, {network}, seed {seed}: {len(same)} runs, the {which} one counts, {same.iloc[-1]['folder']}."
+        )
+    return runs.drop_duplicates(key, keep="last"), notes
 
 
 def _block_order(block: Block) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatt
 from ccnn.palette import CATEGORIES
 from ccnn.report.cells import numbers
 from ccnn.report.group import CELL, Grid, network_order, same_compute
-from ccnn.report.trained import block_title, short_title
+from ccnn.report.trained import block_title
 
 COLOURS = tuple("#{:02x}{:02x}{:02x}".format(*colour) for colour in CATEGORIES)
 """The palette as matplotlib wants it."""
@@ -164,8 +164,7 @@ def _panels(
     figure = Figure(figsize=(8.0, 0.3 + 3.3 * len(parts)), dpi=100, layout="constrained")
     for axes, (key, own) in zip(figure.subplots(len(parts), squeeze=False)[:, 0], parts, strict=True):
         panel(axes, own)
-        block = grid.blocks[key[0]]
-        title = block_title(block) if log else short_title(block)
+        title = block_title(grid.blocks[key[0]], conditions=log)
         axes.set_title("\n".join([*map(str, key[1:]), title]), fontsize=9, loc="left")
         axes.set_ylabel("test error, %" if log else "error, % (logarithmic)")
         if log:

@@ -104,39 +104,38 @@ def _read_run(folder: Path, problems: list[str]) -> dict[str, Any]:
     if not metrics and not config:
         raise ValueError("neither metrics.json nor config.yaml says what was run")
     model, data, trainer = (mapping(config, key) for key in ("model", "data", "trainer"))
-    convert = _first(metrics.get("convert"), config.get("convert"))
-    known = {
-        "model": _first(metrics.get("model"), model.get("name"), last_part(model.get("_target_"))),
-        "data": _first(metrics.get("data"), data.get("name"), last_part(data.get("_target_"))),
-        "augment": str(_first(metrics.get("augment"), data.get("augment"), "not recorded")),
-        "convert": convert,
-        "sampling": _sampling(metrics, config) if convert else None,
-        "seed": _first(metrics.get("seed"), config.get("seed")),
-        "protocol": _first(metrics.get("protocol"), config.get("protocol")),
-        "epochs": trainer.get("max_epochs"),
-        "train_images": metrics.get("train_images"),
-        "images_seen": metrics.get("images_seen"),
-        "batch_size": _first(metrics.get("batch_size"), data.get("batch_size")),
+    status = read_status(folder)
+    unfinished = "unfinished" if status.state in ("", "finished") else status.state
+    run = {
+        "folder": folder,
+        "state": "finished" if metrics else unfinished,
+        "problem": " ".join(str(status.error).split()) if status.error else None,
+        "model": model.get("name") or last_part(model.get("_target_")),
+        "data": data.get("name") or last_part(data.get("_target_")),
+        "augment": data.get("augment") or "not recorded",
+        "convert": config.get("convert"),
+        "sampling": None,
+        "seed": config.get("seed"),
+        "protocol": config.get("protocol"),
+        "epochs": None,
+        "train_images": None,
+        "batch_size": data.get("batch_size"),
         "trained_epochs": metrics.get("epochs"),
     }
-    kinds = {"model": str, "data": str, "convert": bool, "seed": int}
-    for key, kind in kinds.items():
-        if not isinstance(known[key], kind):
-            raise ValueError(f"config.yaml: expected {kind.__name__} for {key}, got {known[key]!r}")
-    if not isinstance(known["epochs"], int) or known["epochs"] < 1:  # max_epochs=-1: max_steps or max_time decide
-        known["epochs"] = metrics.get("epochs")
-    known["model"] = full_name(known["model"], model)
-    status = read_status(folder)
-    state = "finished" if metrics else status.state or "unfinished"
-    problem = " ".join(str(status.error).split()) if status.error else None
-    state = "unfinished" if state == "finished" and not metrics else state
+    run |= {key: value for key, value in metrics.items() if value is not None or key not in run}
+    for key, kind in {"model": str, "data": str, "convert": bool, "seed": int}.items():
+        if not isinstance(run[key], kind):
+            raise ValueError(f"config.yaml: expected {kind.__name__} for {key}, got {run[key]!r}")
+    configured = trainer.get("max_epochs")
+    if isinstance(configured, int) and configured >= 1:  # -1: max_steps or max_time decide
+        run["epochs"] = configured
+    run["model"] = full_name(run["model"], model)
+    run["augment"] = str(run["augment"])
+    run["sampling"] = _sampling(metrics, config) if run["convert"] else None
+    environment.pop("seed", None)
     return {
-        "folder": folder,
-        "state": state,
-        "problem": problem,
-        **known,
-        **{key: value for key, value in metrics.items() if key not in (*known, "epochs")},
-        **{key: value for key, value in flatten(environment).items() if key != "seed"},
+        **run,
+        **flatten(environment),
         **{f"{CONFIG}{key}": value for key, value in relevant_settings(config).items()},
         "started": _started(folder, environment),
     }
@@ -185,7 +184,7 @@ def _sampling(metrics: Settings, config: Settings) -> str:
             return str(Sampling(**settings))
     except (TypeError, ValueError):
         pass  # of another version of ccnn
-    return str(_first(metrics.get("sampling"), settings.get("name"), "not recorded"))
+    return str(metrics.get("sampling") or settings.get("name") or "not recorded")
 
 
 def _started(folder: Path, environment: Settings) -> float:
@@ -194,7 +193,3 @@ def _started(folder: Path, environment: Settings) -> float:
         return datetime.fromisoformat(environment["date"]).timestamp()
     except (KeyError, TypeError, ValueError):
         return max((folder / mark).stat().st_mtime for mark in _MARKS if (folder / mark).exists())
-
-
-def _first(*values: Any) -> Any:
-    return next((value for value in values if value is not None), None)

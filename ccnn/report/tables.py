@@ -168,9 +168,13 @@ def _rich(table: Table) -> RichTable:
     result = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for number, name in enumerate(table.cells.columns):
         result.add_column(fill(name, 12), justify="right" if number else "left", overflow="fold")
-    for row in _rows(table):
-        heading = not any(row[1:])
-        result.add_row(*row if heading else [f"  {row[0]}", *row[1:]], style="cyan" if heading else None)
+    rows = _rows(table)
+    indent = "" if all(any(row[1:]) for row in rows) else "  "
+    for name, *cells in rows:
+        if any(cells):
+            result.add_row(indent + name, *cells)
+        else:
+            result.add_row(name, style="cyan")
     return result
 
 

@@ -44,25 +44,20 @@ def report(grid: Grid, table: PaperTable | None = None) -> Report:
     return Report(tables, grid.general, spreadsheet(cells, grid.blocks))
 
 
-def short_title(block: Block) -> str:
-    """Data, augmentation and protocol: as the paper calls them, or by their config names."""
+def block_title(block: Block, conditions: bool = True) -> str:
+    """Data and protocol, as the paper calls them or by their config names, and what else a table's runs share."""
     name = _TITLES.get(block.column, f"{block.data}, augment={block.augment}")
     if block == Block(*block.column):
         return f"{name} · no runs"
     best = ": best test epoch" if block.protocol == "paper" else ""
-    return f"{name} · protocol={block.protocol or 'not recorded'}{best}"
-
-
-def block_title(block: Block) -> str:
-    """The short title, and what else all runs of a table have in common."""
-    if block == Block(*block.column):
-        return short_title(block)
-    parts = [
-        f"{block.epochs or 'unknown number of'} epoch{'' if block.epochs == 1 else 's'}",
-        f"{block.train_images:,} training images" if block.train_images else "training images not recorded",
-        f"batches of {block.batch_size}" if block.batch_size else "batch size not recorded",
-    ]
-    return " · ".join([short_title(block), *parts])
+    parts = [name, f"protocol={block.protocol or 'not recorded'}{best}"]
+    if conditions:
+        parts += [
+            f"{block.epochs or 'unknown number of'} epoch{'' if block.epochs == 1 else 's'}",
+            f"{block.train_images:,} training images" if block.train_images else "training images not recorded",
+            f"batches of {block.batch_size}" if block.batch_size else "batch size not recorded",
+        ]
+    return " · ".join(parts)
 
 
 def _table(grid: Grid, number: int, cells: pd.DataFrame, table: PaperTable | None) -> Table:

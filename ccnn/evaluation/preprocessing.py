@@ -18,14 +18,13 @@ class Preprocessing:
     """Turns an image into what a network was trained to see.
 
     Attributes:
-        prepare: colour image of any size → float32, shape (3, size, size); None where the data module prepares
-            whole batches.
+        prepare: colour image of any size → float32, shape (3, size, size).
         size: height and width, pixels.
         text: what is done, and which library says so.
         weights: name of the published weights it belongs to; None for a local file of unknown origin.
     """
 
-    prepare: Callable[[Image.Image], Tensor] | None
+    prepare: Callable[[Image.Image], Tensor]
     size: int
     text: str
     weights: str | None

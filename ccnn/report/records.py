@@ -106,7 +106,7 @@ def _read_run(folder: Path, problems: list[str]) -> dict[str, Any]:
     model, data, trainer = (mapping(config, key) for key in ("model", "data", "trainer"))
     status = read_status(folder)
     unfinished = "unfinished" if status.state in ("", "finished") else status.state
-    run = {
+    run: dict[str, Any] = {
         "folder": folder,
         "state": "finished" if metrics else unfinished,
         "problem": " ".join(str(status.error).split()) if status.error else None,

@@ -145,7 +145,7 @@ def test_networks_see_what_their_weights_want_unless_told_otherwise(
 
 
 def test_borders_multiply_and_shared_keys_apply_to_all_methods(small: Small, tmp_path: Path) -> None:
-    config = small("evaluation.borders=[zeros,replicate]", "sampling.skip_first=4")
+    config = small("evaluation.borders=[zeros,replicate]", "sampling.skip_first=4", "evaluation.limit=1")
     rows = evaluate(config, tmp_path / "out").networks
     assert [row.sampling for row in rows] == [
         None,

@@ -14,8 +14,10 @@ from ccnn.evaluation.weights import _without_weights
 
 
 def test_a_run_is_scored_as_trained_and_in_other_forms(run: Run, tmp_path: Path) -> None:
-    longer = ("trainer.max_epochs=1", "++trainer.limit_train_batches=1.0", "data.batch_size=32", "callbacks.pictures=null")
-    metrics = run("convert=true", "sampling=random", "sampling.evaluation=three_quarters", *longer)
+    longer = ("++trainer.limit_train_batches=1.0", "data.batch_size=32", "callbacks.pictures=null")
+    metrics = run(
+        "trainer.max_epochs=1", "convert=true", "sampling=random", "sampling.evaluation=three_quarters", *longer
+    )
     overrides = (f"run={tmp_path / 'run'}", "sampling=naive", "evaluation.device=cpu", "data.eval_batch_size=99")
     result = evaluated(tmp_path / "out", *overrides)
     rows = {row.network: row for row in result.networks}

@@ -2,8 +2,8 @@
 # make test      set up and run the tests that are fast
 # make test-all  the same, then those that are slow by nature: whole zoos of networks, thousands of random cases, wheels
 # make figures   set up and make every picture of docs/figures again, from data inside scikit-learn
-# make bench     set up and measure speed and memory (about 40 minutes), into docs/performance;
-#                make bench BENCH="--quick --output outputs/benchmark" tries it out
+# make bench     set up and measure speed and memory (about 40 minutes), into outputs/benchmark;
+#                make bench BENCH=--quick tries it out in minutes
 # make quick     set up and run the paper's sweeps in small, with their reports (about five minutes);
 #                make quick QUICK=seed=0 takes half of that
 # make study     set up and run the study of docs/results in small, with its report (under ten minutes on two cores)
@@ -14,7 +14,7 @@
 # make CONSTRAINTS=/dev/null takes the newest that pyproject.toml admits instead
 PYTHON ?= python3
 ARGS ?= convert=true
-BENCH ?= --output docs/performance
+BENCH ?=
 QUICK ?=
 CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin

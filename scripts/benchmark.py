@@ -24,9 +24,8 @@ def main() -> None:
                         help=f"suites: {', '.join(SUITES)} (default: all)")  # fmt: skip
     parser.add_argument("--networks", nargs="+", metavar="NETWORK", help="only these networks (default: all)")
     parser.add_argument("--rounds", type=whole_number(1, 1000), metavar="N", help="at most (default: 7; quick: 2)")
-    parser.add_argument(
-        "--quick", action="store_true", help="three networks, tiny sizes, two rounds: tries the program out"
-    )
+    parser.add_argument("--quick", action="store_true",
+                        help="three networks, tiny sizes, two rounds: tries the program out")  # fmt: skip
     parser.add_argument("--device", type=choice(("cpu", "cuda")), default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--threads", type=whole_number(1, 1024), metavar="N", help="CPU threads (default: all)")
     parser.add_argument("--output", type=Path, default="outputs/benchmark", metavar="FOLDER",
@@ -56,11 +55,7 @@ def main() -> None:
     rounds, seconds, patience = (2, 2.0, 20.0) if arguments.quick else (7, 20.0, 300.0)
     limits = Limits(arguments.rounds or rounds, seconds, patience, free_memory(arguments.device))
     options = suites.Options(arguments.device, limits, arguments.quick, networks)
-    others = {
-        "layers": layers.measure_layers,
-        "profile": profile.measure_profile,
-        "input": images.measure_input,
-    }
+    others = {"layers": layers.measure_layers, "profile": profile.measure_profile, "input": images.measure_input}
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for name in arguments.only:
         frame = others[name](options) if name in others else suites.measure_suite(name, options)

@@ -77,19 +77,15 @@ class _Layer5d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         layer = self.layer[0]
         if strides(layer) == (1, 1):
-            return F.conv3d(
-                x, self.weight, self.bias, 1, (0, *self.padding), (1, *self.dilation), layer.groups
-            )  # fmt: skip
+            padding, dilation = (0, *self.padding), (1, *self.dilation)
+            return F.conv3d(x, self.weight, self.bias, 1, padding, dilation, layer.groups)
         if isinstance(layer, nn.AvgPool2d) and layer.ceil_mode:
-            # Shifted views end where the input ends: PyTorch then divides by the values there are, as
-            # multisampling does.
+            # Shifted views end with the input: PyTorch divides by the values there are, as multisampling does.
             rows, columns = (-(-side // 2) for side in x.shape[3:])
             pooled = [F.avg_pool3d(x[..., dy:, dx:], (1, 2, 2), ceil_mode=True) for dy, dx in POSITIONS]
             return self._keep([F.pad(y, (0, columns - y.shape[4], 0, rows - y.shape[3])) for y in pooled])
-        size = (x.shape[3], x.shape[4])
-        windows = output_size(
-            size, self.kernel, (2, 2), self.padding, self.dilation, getattr(layer, "ceil_mode", False)
-        )
+        size, ceil_mode = (x.shape[3], x.shape[4]), getattr(layer, "ceil_mode", False)
+        windows = output_size(size, self.kernel, (2, 2), self.padding, self.dilation, ceil_mode)
         reach = reach_of(windows, self.kernel, (2, 2), self.dilation)
         below, right = (max(reach[axis] + 1 - size[axis] - self.padding[axis], 0) for axis in (0, 1))
         fill = -inf if isinstance(layer, nn.MaxPool2d) else 0.0

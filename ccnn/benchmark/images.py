@@ -26,13 +26,11 @@ def measure_input(options: Options) -> pd.DataFrame:
     """
     count = 256 if options.quick else 10_000
     split = Split(torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8), torch.randint(10, (count,)))
-    timings = interleave(
-        [
-            Candidate("torchvision, PIL images, 2 workers", lambda: _per_image(split, options.device)),
-            Candidate("ccnn, whole batches, no workers", lambda: _whole_batches(split, options.device)),
-        ],
-        options.limits,
-    )
+    pipelines = {
+        f"torchvision, PIL images, {WORKERS} workers": lambda: _per_image(split, options.device),
+        "ccnn, whole batches, no workers": lambda: _whole_batches(split, options.device),
+    }
+    timings = interleave([Candidate(*pipeline) for pipeline in pipelines.items()], options.limits)
     rows = []
     for name, timing in timings.items():
         lower, median, upper = (value and count / value for value in reversed(timing.quartiles))
@@ -66,13 +64,10 @@ class _Images(Dataset[Any]):
 
     transform = transforms.Compose(
         [
-            transforms.ToPILImage(),
-            transforms.RandomCrop(32, padding=4),
-            transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(),
-            transforms.Normalize(MEAN, STD),
+            transforms.ToPILImage(), transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(), transforms.Normalize(MEAN, STD),
         ]
-    )
+    )  # fmt: skip
 
     def __init__(self, split: Split) -> None:
         self.split = split
@@ -85,14 +80,8 @@ class _Images(Dataset[Any]):
 
 
 def _per_image(split: Split, device: str) -> Callable[[], None]:
-    loader: DataLoader[Any] = DataLoader(
-        _Images(split),
-        BATCH,
-        shuffle=True,
-        num_workers=WORKERS,
-        persistent_workers=True,
-        pin_memory=device == "cuda",
-    )
+    workers: dict[str, Any] = {"num_workers": WORKERS, "persistent_workers": True, "pin_memory": device == "cuda"}
+    loader: DataLoader[Any] = DataLoader(_Images(split), BATCH, shuffle=True, **workers)
 
     def epoch() -> None:
         for images, _ in loader:

@@ -42,6 +42,6 @@ def free_memory(device: str) -> int | None:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
-    available = next((int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), None)
     # 20 % stay for kernels' workspaces and other programs.
-    return None if available is None else int(0.8 * 1024 * available)
+    available = (int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    return next((int(0.8 * 1024 * kib) for kib in available), None)

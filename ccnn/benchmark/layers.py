@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 SETTINGS: tuple[Settings, ...] = ("float32", "recommended")
 
-_CHECKERED: dict[type[nn.Module], Any] = {
+_CHECKERED: dict[Any, Any] = {
     nn.Conv2d: CheckeredConv2d, nn.MaxPool2d: CheckeredMaxPool2d, nn.AvgPool2d: CheckeredAvgPool2d,
 }  # fmt: skip
 
@@ -37,28 +37,27 @@ class Case:
     images: int
     submaps: int = 1
 
-    def build(self, **multisampling: Any) -> nn.Module:
-        """The plain layer, or with `submaps` and `sampling` the multisampling one."""
-        layer: nn.Module = (_CHECKERED[self.layer] if multisampling else self.layer)(
-            stride=2, **self.arguments, **multisampling
-        )
-        return layer
+    def plain(self) -> nn.Module:
+        """PyTorch's layer."""
+        return self.layer(stride=2, **self.arguments)
+
+    def multisampling(self, sampling: str) -> nn.Module:
+        """The multisampling layer."""
+        return _CHECKERED[self.layer](stride=2, submaps=self.submaps, sampling=sampling, **self.arguments)
 
 
-def _conv(c: int, out: int, kernel: int, groups: int = 1) -> dict[str, Any]:
-    return {
-        "in_channels": c, "out_channels": out, "kernel_size": kernel, "padding": kernel // 2, "bias": False,
-        "groups": groups,
-    }  # fmt: skip
+def _conv(name: str, c: int, out: int, kernel: int, side: int, images: int, submaps: int = 1, **more: int) -> Case:
+    sizes = {"in_channels": c, "out_channels": out, "kernel_size": kernel, "padding": kernel // 2}
+    return Case(name, nn.Conv2d, {**sizes, **more, "bias": False}, (c, side, side), images, submaps)
 
 
 CASES = (
-    Case("3×3, 64 → 128", nn.Conv2d, _conv(64, 128, 3), (64, 32, 32), 32),
-    Case("3×3, 256 → 512", nn.Conv2d, _conv(256, 512, 3), (256, 8, 8), 32, 4),
-    Case("1×1, 64 → 128", nn.Conv2d, _conv(64, 128, 1), (64, 32, 32), 32),
-    Case("1×1, 256 → 512", nn.Conv2d, _conv(256, 512, 1), (256, 8, 8), 32, 4),
-    Case("7×7, 3 → 64", nn.Conv2d, _conv(3, 64, 7), (3, 224, 224), 4),
-    Case("3×3, 96 → 96, depthwise", nn.Conv2d, _conv(96, 96, 3, groups=96), (96, 56, 56), 4, 2),
+    _conv("3×3, 64 → 128", 64, 128, 3, 32, 32),
+    _conv("3×3, 256 → 512", 256, 512, 3, 8, 32, 4),
+    _conv("1×1, 64 → 128", 64, 128, 1, 32, 32),
+    _conv("1×1, 256 → 512", 256, 512, 1, 8, 32, 4),
+    _conv("7×7, 3 → 64", 3, 64, 7, 224, 4),
+    _conv("3×3, 96 → 96, depthwise", 96, 96, 3, 56, 4, 2, groups=96),
     Case("max 2×2", nn.MaxPool2d, {"kernel_size": 2}, (64, 32, 32), 32),
     Case("max 2×2, ceil_mode", nn.MaxPool2d, {"kernel_size": 2, "ceil_mode": True}, (256, 8, 8), 32, 4),
     Case("max 3×3", nn.MaxPool2d, {"kernel_size": 3, "padding": 1}, (64, 112, 112), 4, 2),
@@ -77,17 +76,15 @@ def measure_layers(options: Options) -> pd.DataFrame:
         images = 1 if options.quick else case.images
         shape = (case.shape[0], 8, 8) if options.quick else case.shape
         log.info("%s, %d submaps, %s", case.name, case.submaps, sampling)
+        maps = images * case.submaps
         for training, settings in product((False, True), SETTINGS):
-            common = (shape, training, settings, options.device)
-            checkered = partial(case.build, submaps=case.submaps, sampling=sampling)
-            timings = interleave(
-                [
-                    Candidate("plain", partial(_prepare, case.build, 2 * images * case.submaps, *common)),
-                    Candidate("multisampling", partial(_prepare, checkered, images * case.submaps, *common)),
-                ],
-                options.limits,
-            )
-            (_, plain, _), (_, ours, _) = timings["plain"].quartiles, timings["multisampling"].quartiles
+            work = partial(_prepare, shape=shape, training=training, settings=settings, device=options.device)
+            candidates = [
+                Candidate("plain", partial(work, case.plain, 2 * maps)),
+                Candidate("multisampling", partial(work, partial(case.multisampling, sampling), maps)),
+            ]
+            timings = interleave(candidates, options.limits)
+            (_, plain, _), (_, ours, _) = (timing.quartiles for timing in timings.values())
             rows.append(
                 {
                     "layer": case.name, "input": "×".join(map(str, shape)), "submaps": case.submaps,
@@ -101,13 +98,9 @@ def measure_layers(options: Options) -> pd.DataFrame:
 
 
 def _prepare(
-    build: Callable[[], nn.Module],
-    maps: int,
-    shape: tuple[int, int, int],
-    training: bool,
-    settings: Settings,
+    build: Callable[[], nn.Module], maps: int, shape: tuple[int, int, int], training: bool, settings: Settings,
     device: str,
-) -> Callable[[], object]:
+) -> Callable[[], object]:  # fmt: skip
     """A layer's forward pass, in training with backward."""
     layout = memory_format(settings)
     layer = build().to(device=device, memory_format=layout)  # type: ignore[call-overload]

@@ -35,7 +35,10 @@ def measure(
         ('naive', 1, 0.06)
     """
     measured = [_Measured(net, form, task, device) for form, task in entries]
-    timings = interleave([entry.candidate() for entry in measured], limits or Limits())
+    candidates = [
+        Candidate(entry.name, entry.prepare, entry.cost.multiply_adds, entry.cost.peak_bytes) for entry in measured
+    ]
+    timings = interleave(candidates, limits or Limits())
     references: dict[Settings, dict[str, Any]] = {}
     rows = []
     for entry in measured:
@@ -55,7 +58,7 @@ class _Measured:
         self.net, self.form, self.task, self.device = net, form, task, device
         self.name = f"{form}, {task.settings}"
         self.note = ""
-        self.cost: Simulated | None = None
+        self.cost = Simulated(0, 0)
         self.memory: int | None = None
         log.info("%s, %s: %s", net, task.name, self.name)
         try:
@@ -68,11 +71,7 @@ class _Measured:
         except Exception as error:
             self.note = reason(error)
 
-    def candidate(self) -> Candidate:
-        cost = self.cost or Simulated(0, 0)
-        return Candidate(self.name, self._prepare, cost.multiply_adds, cost.peak_bytes)
-
-    def _prepare(self) -> Callable[[], object]:
+    def prepare(self) -> Callable[[], object]:
         if self.note:
             raise RuntimeError(self.note)
         model = network(self.net, self.form, self.task.input_size)
@@ -91,7 +90,7 @@ class _Measured:
             "network": self.net, "task": self.task.name, "settings": self.task.settings, "form": self.form,
             "batch": self.task.batch, "time, s": median, "quartile 1": lower, "quartile 3": upper,
             "rounds": len(timing.seconds),
-            "multiply-adds, G": self.cost and self.cost.multiply_adds / 1e9,
+            "multiply-adds, G": self.cost.multiply_adds / 1e9 or None,
             "memory, MB": self.memory and self.memory / 1e6,
             "note": self.note or timing.note,
         }  # fmt: skip

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
+from ccnn.config.processor import cpuinfo
 from ccnn.runs.folder import environment
 
 _SHORT: dict[str, tuple[list[str], list[str], str]] = {
@@ -115,18 +116,11 @@ def time_against_arithmetic(frame: pd.DataFrame) -> Figure:
 def machine(device: str) -> str:
     """One line on what the numbers hold for: date, commit, device, versions."""
     about = environment(seed=0)
-    git = about["git"] or {"commit": "no git checkout", "changed": False}
-    commit = f"commit {git['commit'][:10]}{' with changes' if git['changed'] else ''}"
-    place = f"{_processor()} ({about['processor']}), {about['threads']} threads of {os.cpu_count()} cores"
+    git = about["git"]
+    changes = " with changes" if git and git["changed"] else ""
+    commit = f"commit {git['commit'][:10]}{changes}" if git else "no git checkout"
+    name = cpuinfo("model name") or platform.processor() or platform.machine()
+    place = f"{name} ({about['processor']}), {about['threads']} threads of {os.cpu_count()} cores"
     if device == "cuda":
         place = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
     return f"{about['date'][:10]}, {commit}. {place}. torch {torch.__version__}, Python {about['python']}."
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()

@@ -10,10 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class PeakMemory(TorchDispatchMode):
-    """Inside, every storage that an operation yields counts from then until it is freed.
+    """Inside, every storage that an operation yields counts until it is freed; what kernels allocate is not seen.
 
-    What a kernel allocates for itself alone is not seen. Works on tensors without numbers, too (fake tensors and
-    those of the meta device), so that it tells what a step would take on a machine that has not the memory for it.
+    Works on fake and meta tensors, too, and so tells what a step would take on a machine that lacks the memory.
 
     Args:
         tensors: that exist already: parameters, buffers, inputs.
@@ -27,31 +26,24 @@ class PeakMemory(TorchDispatchMode):
         super().__init__()
         self.live = self.peak = 0
         self._counted: dict[int, int] = {}
-        for tensor in tensors:
-            self._count(tensor)
+        self._count(list(tensors))
 
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def __torch_dispatch__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        for leaf in pytree.tree_leaves(out):
-            if isinstance(leaf, Tensor):
-                self._count(leaf)
+        self._count(out)
         return out
 
-    def _count(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        address = storage._cdata  # tensors that share a storage have Python objects of their own, but one address
-        if address in self._counted:
-            return
-        self._counted[address] = size = storage.nbytes()
-        self.live += size
-        self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._free, address)
+    def _count(self, values: Any) -> None:
+        for leaf in pytree.tree_leaves(values):
+            if not isinstance(leaf, Tensor):
+                continue
+            storage = leaf.untyped_storage()
+            address = storage._cdata  # the same for all tensors that share it, whose Python objects differ
+            if address not in self._counted:
+                self._counted[address] = size = storage.nbytes()
+                self.live += size
+                self.peak = max(self.peak, self.live)
+                weakref.finalize(storage, self._free, address)
 
     def _free(self, address: int) -> None:
         self.live -= self._counted.pop(address)

@@ -95,33 +95,56 @@ def interleave(
         >>> len(timings["sum"].seconds)
         3
     """
-    seconds: dict[str, list[float]] = {candidate.name: [] for candidate in candidates}
-    notes: dict[str, str] = {}
-    running: dict[str, _Running] = {}
+    runners = [_Runner(candidate) for candidate in candidates]
     per_cost = 0.0
-    for candidate in candidates:
-        if obstacle := _obstacle(candidate, limits, candidate.cost * per_cost):
-            notes[candidate.name] = f"not run: {obstacle}"
-            continue
-        try:
-            running[candidate.name] = timer = _warm_up(Timer(candidate.prepare(), timer=clock), limits)
-        except Exception as error:
-            notes[candidate.name] = reason(error)
-            continue
-        if candidate.cost and not per_cost:
-            per_cost = timer.warm / candidate.cost
+    for runner in runners:
+        warm = runner.warm_up(limits, per_cost, clock)
+        per_cost = per_cost or (warm / runner.candidate.cost if runner.candidate.cost else 0.0)
     for turn in range(limits.rounds):
-        for name in list(running)[:: -1 if turn % 2 else 1]:
-            timer = running[name]
-            if turn >= timer.rounds:
-                continue
-            try:
-                seconds[name].append(timer.timer.timeit(timer.calls) / timer.calls)
-            except Exception as error:
-                notes[name] = reason(error)
-                seconds[name] = []
-                del running[name]
-    return {name: Timing(tuple(values), notes.get(name, "")) for name, values in seconds.items()}
+        for runner in runners[:: -1 if turn % 2 else 1]:
+            if turn < runner.rounds:
+                runner.run()
+    return {runner.candidate.name: Timing(tuple(runner.seconds), runner.note) for runner in runners}
+
+
+class _Runner:
+    """One candidate: its rounds so far, and how many it has in all, none if it cannot run."""
+
+    def __init__(self, candidate: Candidate) -> None:
+        self.candidate = candidate
+        self.seconds: list[float] = []
+        self.note = ""
+        self.rounds = 0
+        self.calls = 1
+
+    def warm_up(self, limits: Limits, per_cost: float, clock: Callable[[], float]) -> float:
+        """Prepares the candidate and returns the seconds of a call; 0 if it does not run."""
+        expected = self.candidate.cost * per_cost
+        if limits.memory is not None and self.candidate.memory > limits.memory:
+            need, free = self.candidate.memory / 1e9, limits.memory / 1e9
+            self.note = f"not run: needs {need:.1f} GB, {free:.1f} GB are free"
+        elif expected > limits.patience:
+            self.note = f"not run: about {expected:.0f} s per call, by its multiply-adds"
+        if self.note:
+            return 0.0
+        try:
+            self.timer = Timer(self.candidate.prepare(), timer=clock)
+            warm = max(self.timer.timeit(1), 1e-9)
+            if warm <= limits.seconds:
+                warm = max(self.timer.timeit(1), 1e-9)
+        except Exception as error:
+            self.note = reason(error)
+            return 0.0
+        self.rounds = max(1, min(limits.rounds, int(limits.seconds / warm)))
+        self.calls = ceil(_SAMPLE_SECONDS / warm)
+        return warm
+
+    def run(self) -> None:
+        """One round."""
+        try:
+            self.seconds.append(self.timer.timeit(self.calls) / self.calls)
+        except Exception as error:
+            self.note, self.seconds, self.rounds = reason(error), [], 0
 
 
 def reason(error: Exception) -> str:
@@ -132,25 +155,3 @@ def reason(error: Exception) -> str:
         'ValueError: no such layer'
     """
     return shorten(f"{type(error).__name__}: {error}", 200)
-
-
-@dataclass(frozen=True)
-class _Running:
-    timer: Timer
-    warm: float
-    calls: int
-    rounds: int
-
-
-def _obstacle(candidate: Candidate, limits: Limits, expected: float) -> str:
-    if limits.memory is not None and candidate.memory > limits.memory:
-        return f"needs {candidate.memory / 1e9:.1f} GB, {limits.memory / 1e9:.1f} GB are free"
-    return f"about {expected:.0f} s per call, by its multiply-adds" if expected > limits.patience else ""
-
-
-def _warm_up(timer: Timer, limits: Limits) -> _Running:
-    warm = max(timer.timeit(1), 1e-9)
-    if warm <= limits.seconds:
-        warm = max(timer.timeit(1), 1e-9)
-    rounds = max(1, min(limits.rounds, int(limits.seconds / warm)))
-    return _Running(timer, warm, ceil(_SAMPLE_SECONDS / warm), rounds)

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
@@ -46,14 +45,13 @@ class Task:
 
 @cache
 def has_bf16(device: str) -> bool:
-    """Whether a device computes in bf16: GPUs, and processors with AVX512_BF16 or AMX; others are slow in it."""
+    """Whether a device is fast in bf16: GPUs, and processors with AVX512_BF16 or AMX."""
     return device != "cpu" or computes_in_bf16()
 
 
-def autocast(device: str, settings: Settings) -> AbstractContextManager[object]:
+def autocast(device: str, settings: Settings) -> torch.autocast:
     """The precision of some settings on a device."""
-    bf16 = settings != "float32" and has_bf16(device)
-    return torch.autocast(device, torch.bfloat16) if bf16 else nullcontext()
+    return torch.autocast(device, torch.bfloat16, enabled=settings != "float32" and has_bf16(device))
 
 
 def memory_format(settings: Settings) -> torch.memory_format:

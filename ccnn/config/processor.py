@@ -11,11 +11,16 @@ def computes_in_bf16() -> bool:
 
     Linux lists them; elsewhere nothing is known, and the answer is no.
     """
+    return bool(_BF16 & set(cpuinfo("flags").split()))
+
+
+def cpuinfo(name: str) -> str:
+    """What Linux says of the first core, such as its `model name`; nothing elsewhere."""
     try:
         lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return False
-    return any(_BF16 & set(line.partition(":")[2].split()) for line in lines if line.startswith("flags"))
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
 
 
 def cpu_precision() -> str:

@@ -82,14 +82,9 @@ class Pictures(Callback):
         self._confusions, self._worst = None, []
 
     def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int,
         dataloader_idx: int = 0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Counts confusions and keeps the images with the highest loss."""
         if not trainer.loggers or not isinstance(outputs, Tensor):
             return
@@ -97,12 +92,10 @@ class Pictures(Callback):
         if self._confusions is None:
             self._confusions = MulticlassConfusionMatrix(scores.shape[1]).to(scores.device)
         self._confusions.update(scores, labels)
-        losses = F.cross_entropy(scores, labels, reduction="none")
-        worst = losses.argsort(descending=True, stable=True)[:_MANY]
-        new = [values[worst].cpu() for values in (losses, images, labels, scores)]
-        kept = [torch.cat(pair) for pair in zip(self._worst, new, strict=True)] if self._worst else new
-        order = kept[0].argsort(descending=True, stable=True)[:_MANY]
-        self._worst = [values[order] for values in kept]
+        new = [F.cross_entropy(scores, labels, reduction="none"), images, labels, scores]
+        tested = [torch.cat(pair) for pair in zip(self._worst, new, strict=True)] if self._worst else new
+        order = tested[0].argsort(descending=True, stable=True)[:_MANY]
+        self._worst = [values[order] for values in tested]
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Shows them; with several processes the confusions of all, and the images of the first."""
@@ -116,11 +109,10 @@ class Pictures(Callback):
     def _most_confused(self, trainer: pl.Trainer, names: list[str]) -> Image.Image:
         _, images, labels, scores = self._worst
         shares, predictions = scores.softmax(1).max(1)
+        rows = zip(labels.tolist(), predictions.tolist(), shares.tolist(), strict=True)
         captions = [
             f"is {names[label]}\npredicted {names[prediction]}\n{100 * share:.0f} % sure"
-            for label, prediction, share in zip(
-                labels.tolist(), predictions.tolist(), shares.tolist(), strict=True
-            )
+            for label, prediction, share in rows
         ]
         return image_grid(_pixels(trainer, images), captions, f"{len(images)} test images with the highest loss")
 

@@ -30,6 +30,13 @@ class PlainData(pl.LightningDataModule):
         return self._loader(False)
 
 
+class ListedData(PlainData):
+    """Tests on a list of batches, which does not say how many images there are."""
+
+    def test_dataloader(self) -> Any:
+        return list(super().test_dataloader())
+
+
 class Session:
     """What a service gives a logger."""
 

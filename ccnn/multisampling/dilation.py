@@ -98,7 +98,12 @@ def plan_and_check(model: nn.Module, input_size: InputSize) -> tuple[_Chosen, fl
     """
     plain = stand_in(model)
     shared = {id(parameter): parameter for parameter in plain.parameters()}
-    complete = convert(copy.deepcopy(plain, shared), input_size, "complete")
+    try:
+        complete = convert(copy.deepcopy(plain, shared), input_size, "complete")
+    except ConversionError as error:
+        # The first sentence says what is wrong; the others, what to pass to convert, which is no help here.
+        reason = str(error).removeprefix("convert: ").partition(". ")[0].rstrip(".")
+        raise ConversionError(f"the network cannot be compared with complete multisampling: {reason}") from error
     chosen, modes = _plan(model, complete, input_size)
     steps = conversion_report(complete).steps
     x = small_images(plain, input_size, prod(stride for stride, _ in steps))

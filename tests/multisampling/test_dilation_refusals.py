@@ -88,11 +88,11 @@ REFUSED: dict[str, tuple[nn.Module, str]] = {
     ),
     "upsample": (
         nn.Sequential(STEM, nn.Upsample(scale_factor=2, mode="bilinear")),
-        "'1' cannot be dilated: the network's output would differ",
+        "cannot be compared with complete multisampling: output 0 is a map on a finer grid",
     ),
     "transposed": (
         nn.Sequential(STEM, nn.ConvTranspose2d(4, 4, 2, 2)),
-        "'1' cannot be dilated: the network's output would differ",
+        "cannot be compared with complete multisampling: output 0 is a map on a finer grid",
     ),
     "shuffle": (nn.Sequential(STEM, nn.PixelUnshuffle(2)), "'1' cannot be dilated: the network's output"),
     "pad": (nn.Sequential(STEM, nn.ZeroPad2d(1)), "'1' cannot be dilated: the network's output would differ"),

@@ -1,6 +1,8 @@
 """Follows the tensors of a trace: their lineage, what their dimensions hold, and what meets."""
 
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import torch
@@ -9,9 +11,9 @@ from torch.overrides import TorchFunctionMode
 
 from ..windows import Pair
 from . import axes as ax
-from .functional import CONTRACTING, REDUCING, STRIDED, described, reduced
+from .functional import CONTRACTING, REDUCING, STRIDED, Call, described, reduced
 from .lineage import Lineage, Policy
-from .nodes import Frame, Node, Trace, node_of
+from .nodes import Frame, Node, Rows, Trace, Visit, node_of
 
 
 class Follower(TorchFunctionMode):
@@ -37,6 +39,23 @@ class Follower(TorchFunctionMode):
     def _problem(self, problem: str) -> None:
         if problem not in self.trace.problems:
             self.trace.problems.append(problem)
+
+    def _visit(
+        self, frame: Frame, place: str, what: str, x: Node, call: Call | None = None, how: str = "", size: Any = ()
+    ) -> None:
+        if x.lineage.steps and what != "plain" and ax.batch_at(x.axes) != 0:
+            self._problem(
+                f"the batch is not the first dimension of what reaches {place or 'the model'!r}, or is mixed with "
+                "others: submaps of different images would be averaged"
+            )
+        self.trace.visits.append(Visit(place, what, x, frame, call, how, tuple(size)))
+
+    def _place(self, frame: Frame, call: Call, family: str) -> str:
+        """How a functional call is called: `Mixed_6a.max_pool2d[0]`, or as the layer whose forward it is in."""
+        frame.counts[family] += 1
+        if frame.name and family == "strided" and hasattr(frame.module, "stride"):
+            return frame.name
+        return f"{frame.name}.{call.kind}[{frame.counts[family] - 1}]".lstrip(".")
 
     def _mark(
         self,
@@ -160,3 +179,31 @@ def _public_name(func: Callable[..., Any]) -> str:
     if name == "__getitem__":
         return "slicing"
     return f"F.{name}" if hasattr(torch.nn.functional, name) else name
+
+
+def counted(node: Node | None, dims: tuple[Any, ...], result: Any) -> Any:
+    """A size whose number of rows remembers where it was read."""
+    at = None if node is None else ax.batch_at(node.axes)
+    if node is None or at is None:
+        return result
+
+    def tagged(size: int) -> Rows:
+        rows = Rows(size)
+        rows.lineage = node.lineage
+        return rows
+
+    if isinstance(result, torch.Size):
+        return torch.Size([tagged(size) if dim == at else size for dim, size in enumerate(result)])
+    return tagged(result) if dims and dims[0] % len(node.axes or ()) == at else result
+
+
+def checkpointed() -> bool:
+    """Whether torch.utils.checkpoint, and no module within it, has called what runs now."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "_call_impl":
+            return False
+        if frame.f_code.co_filename == torch.utils.checkpoint.__file__:
+            return True
+        frame = frame.f_back
+    return False

@@ -224,3 +224,7 @@ def reduced(
     if dim is None:
         return tuple(range(x.ndim))
     return tuple(axis % x.ndim for axis in (dim if isinstance(dim, tuple | list) else (dim,)))
+
+
+ALONG = ("softmax", "log_softmax", "cumsum", "cumprod", "sort", "topk", "roll", "flip", "diff")
+ATTENTION = ("scaled_dot_product_attention", "multi_head_attention_forward")

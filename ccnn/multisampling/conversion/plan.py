@@ -3,11 +3,12 @@
 from torch import nn
 
 from ..windows import strides
+from .changes import Plan
 from .heads import merged_nodes, misplaced_heads
 from .lineage import Lineage, Policy, matches
 from .meta import ConversionError, Inputs, gist
 from .nodes import Trace
-from .placing import Placer, Plan
+from .placing import Placer
 from .trace import Tracer
 
 

@@ -1,8 +1,6 @@
 """The trace: one run of the plain network without numbers, whose tensors know how they were subsampled."""
 
-import sys
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import torch
@@ -13,11 +11,23 @@ from ..convolution import CheckeredConv2d
 from ..joint import ToDense
 from ..windows import Pair, strides
 from . import axes as ax
-from .follow import Follower
-from .functional import CONTRACTING, MIXING, STRIDED, VIEWS, Call, described, first, of_layer, reduced
+from .follow import Follower, checkpointed, counted
+from .functional import (
+    ALONG,
+    ATTENTION,
+    CONTRACTING,
+    MIXING,
+    STRIDED,
+    VIEWS,
+    Call,
+    described,
+    first,
+    of_layer,
+    reduced,
+)
 from .lineage import Lineage
 from .meta import Inputs
-from .nodes import Frame, Node, Rows, Trace, Visit, node_of
+from .nodes import Frame, Node, Rows, Trace, node_of
 from .rules import Role, own_forward, role_of
 
 
@@ -117,7 +127,7 @@ class Tracer(Follower):
     ) -> Any:
         kwargs = kwargs or {}
         if func is Tensor.size or func is _SHAPE or func is Tensor.__len__:
-            return _counted(node_of(args[0]), args[1:] or tuple(kwargs.values()), func(*args, **kwargs))
+            return counted(node_of(args[0]), args[1:] or tuple(kwargs.values()), func(*args, **kwargs))
         before = [(leaf, node_of(leaf)) for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         parents = [(tuple(leaf.shape), node) for leaf, node in before if node is not None]
         result = func(*args, **kwargs)
@@ -191,7 +201,7 @@ class Tracer(Follower):
         if stride == (1, 1):
             self._visit(frame, place, "plain", x, function, size=size)
             return
-        if function is not None and _checkpointed():
+        if function is not None and checkpointed():
             self.policy.seen[place] = None
             self.policy.traditional[place] = (
                 "gradient checkpointing calls this function itself; checkpoint a module that calls it"
@@ -226,7 +236,7 @@ class Tracer(Follower):
         how = call.combined
         if not how:
             self.trace.unseen[place] = x.lineage, f"{call.kind} over each submap alone"
-        elif _checkpointed():
+        elif checkpointed():
             self._problem(
                 f"{place!r} is called by gradient checkpointing itself, which would call it outside of the "
                 "network in the backward pass; checkpoint a module that calls it"
@@ -242,7 +252,7 @@ class Tracer(Follower):
         out, place = node_of(result), self._place(frame, call, "joint")
         if not x.is_map or out is None:
             return
-        if not out.is_map and ax.batch_at(out.axes) == 0 and not _checkpointed():
+        if not out.is_map and ax.batch_at(out.axes) == 0 and not checkpointed():
             self._visit(frame, place, "joint", x, call, how=call.combined)
         elif x.axes is None or ax.SPACE in ax.labels(x.axes[-1]):
             self.trace.unseen[place] = x.lineage, f"{call.kind} mixes the places of each submap alone"
@@ -269,65 +279,18 @@ class Tracer(Follower):
         name = ax.name_of(func)
         if not x.is_map or x.axes is None:
             return
-        if name in _ALONG:
+        if name in ALONG:
             given = kwargs.get("dim", kwargs.get("dims", args[-1] if len(args) > 1 else None))
             dims = [n for n in pytree.tree_leaves(given) if isinstance(n, int) and -len(x.axes) <= n < len(x.axes)]
         else:
             dims = [-1] if name == "linear" and ax.labels(x.axes[-1]) == {ax.SPACE} else []
         place = f"{self.frames[-1].name}.{name}".lstrip(".")
-        if any(ax.SPACE in ax.labels(x.axes[dim]) for dim in dims) or name in _ATTENTION:
+        if any(ax.SPACE in ax.labels(x.axes[dim]) for dim in dims) or name in ATTENTION:
             self.trace.unseen[place] = x.lineage, f"{name} mixes the places of each submap alone"
         elif out is not None and not out.is_map and out.is_batched and name != "linear":
             self.trace.unseen[place] = x.lineage, f"{name} reduces each submap alone"
 
     # --- notes ---------------------------------------------------------------------------------------------
 
-    def _visit(
-        self, frame: Frame, place: str, what: str, x: Node, call: Call | None = None, how: str = "", size: Any = ()
-    ) -> None:
-        if x.lineage.steps and what != "plain" and ax.batch_at(x.axes) != 0:
-            self._problem(
-                f"the batch is not the first dimension of what reaches {place or 'the model'!r}, or is mixed with "
-                "others: submaps of different images would be averaged"
-            )
-        self.trace.visits.append(Visit(place, what, x, frame, call, how, tuple(size)))
-
-    def _place(self, frame: Frame, call: Call, family: str) -> str:
-        """How a functional call is called: `Mixed_6a.max_pool2d[0]`, or as the layer whose forward it is in."""
-        frame.counts[family] += 1
-        if frame.name and family == "strided" and hasattr(frame.module, "stride"):
-            return frame.name
-        return f"{frame.name}.{call.kind}[{frame.counts[family] - 1}]".lstrip(".")
-
 
 _SHAPE = Tensor.shape.__get__  # type: ignore[attr-defined]
-_ALONG = ("softmax", "log_softmax", "cumsum", "cumprod", "sort", "topk", "roll", "flip", "diff")
-_ATTENTION = ("scaled_dot_product_attention", "multi_head_attention_forward")
-
-
-def _counted(node: Node | None, dims: tuple[Any, ...], result: Any) -> Any:
-    """A size whose number of rows remembers where it was read."""
-    at = None if node is None else ax.batch_at(node.axes)
-    if node is None or at is None:
-        return result
-
-    def tagged(size: int) -> Rows:
-        rows = Rows(size)
-        rows.lineage = node.lineage
-        return rows
-
-    if isinstance(result, torch.Size):
-        return torch.Size([tagged(size) if dim == at else size for dim, size in enumerate(result)])
-    return tagged(result) if dims and dims[0] % len(node.axes or ()) == at else result
-
-
-def _checkpointed() -> bool:
-    """Whether torch.utils.checkpoint, and no module within it, has called what runs now."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_name == "_call_impl":
-            return False
-        if frame.f_code.co_filename == torch.utils.checkpoint.__file__:
-            return True
-        frame = frame.f_back
-    return False

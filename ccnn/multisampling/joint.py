@@ -130,7 +130,7 @@ class JointNorm(Joint):
 
     def forward(self, x: Tensor) -> Tensor:
         submaps = self.submaps_now
-        if submaps == 1 or x.ndim != 4:
+        if submaps == 1 or x.ndim < 3:
             return super().forward(x)
         normalised: Tensor = super().forward(stack(x, submaps))
         return unstack(normalised, submaps)

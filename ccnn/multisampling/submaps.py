@@ -38,15 +38,15 @@ def fold(x: Tensor) -> Tensor:
 def stack(x: Tensor, submaps: int) -> Tensor:
     """(S·N, C, H, W) → (N, C, S·H, W): one map of each image, its submaps on top of each other.
 
-    For operations that mix a whole map and do not care where in it something is.
+    For operations that mix a whole map and do not care where in it something is. Flattened maps, (S·N, C, L), too.
     """
-    return unfold(x, submaps).permute(1, 2, 0, 3, 4).flatten(2, 3)
+    return unfold(x, submaps).permute(1, 2, 0, *range(3, x.ndim + 1)).flatten(2, 3)
 
 
 def unstack(x: Tensor, submaps: int) -> Tensor:
     """(N, C, S·H, W) → (S·N, C, H, W), the inverse of `stack`."""
-    maps = x.view(*x.shape[:2], submaps, x.shape[2] // submaps, x.shape[3])
-    return fold(maps.permute(2, 0, 1, 3, 4))
+    maps = x.view(*x.shape[:2], submaps, x.shape[2] // submaps, *x.shape[3:])
+    return fold(maps.permute(2, 0, 1, *range(3, maps.ndim)))
 
 
 def merge(x: Tensor, submaps: int) -> Tensor:

@@ -150,6 +150,8 @@ group_norm = _middles(
         lambda self, x: F.group_norm(x, num_groups=2, weight=self.weight, bias=self.bias, eps=1e-5)
     ),
     torch=_affine(lambda self, x: torch.group_norm(x, 2, self.weight, self.bias)),
+    flattened=_affine(lambda self, x: F.group_norm(x.flatten(2), 2, self.weight, self.bias).view_as(x)),
+    flattened_module=lambda: Do(lambda self, x: self.norm(x.flatten(2)).view_as(x), norm=nn.GroupNorm(2, 8)),
     timm=lambda: TIMM.GroupNorm(8, 2),
 )
 one_group = _middles(
@@ -165,6 +167,12 @@ instance_norm = _middles(
     module=lambda: nn.InstanceNorm2d(8, affine=True),
     function=_affine(lambda self, x: F.instance_norm(x, weight=self.weight, bias=self.bias)),
     groups=lambda: nn.GroupNorm(8, 8),
+    flattened=lambda: Do(
+        lambda self, x: self.norm(x.flatten(2)).view_as(x), norm=nn.InstanceNorm1d(8, affine=True)
+    ),
+    layer_norm=_affine(
+        lambda self, x: F.layer_norm(x, x.shape[2:]) * self.weight.view(-1, 1, 1) + self.bias.view(-1, 1, 1)
+    ),
 )
 
 
@@ -243,6 +251,24 @@ channel_attention = _middles(
 )
 
 
+def _coordinates(function: Callable[[Tensor], Tensor]) -> Callable[[], Any]:
+    """Coordinate attention: means along each side, and one of the whole map, made of one of these."""
+
+    def forward(x: Tensor) -> Tensor:
+        for _ in range(2):
+            rows, columns = x.mean(3, keepdim=True), x.mean(2, keepdim=True)
+            x = x * torch.sigmoid(rows) * torch.sigmoid(columns) * torch.sigmoid(function(columns))
+        return x
+
+    return _one(forward)
+
+
+coordinate_attention = _middles(
+    adaptive=_coordinates(lambda x: F.adaptive_avg_pool2d(x, 1)),
+    mean=_coordinates(lambda x: x.mean(3, keepdim=True)),
+)
+
+
 def _response(function: Callable[[Tensor], Tensor]) -> Callable[[], nn.Module]:
     """Global response normalisation as in ConvNeXt V2."""
 
@@ -293,6 +319,7 @@ LAYERS = {
     "squeeze_and_excitation": squeeze_and_excitation,
     "cbam": cbam,
     "channel_attention": channel_attention,
+    "coordinate_attention": coordinate_attention,
     "response_norm": response_norm,
     "residual": residual,
 }

@@ -122,6 +122,8 @@ mean = _reductions(
     matmul_=_function(lambda x: (x.flatten(2) @ x.new_ones(x.shape[2] * x.shape[3])) / (x.shape[2] * x.shape[3])),
     channels_last=_function(lambda x: x.permute(0, 2, 3, 1).mean((1, 2))),
     tokens=_function(lambda x: x.flatten(2).transpose(1, 2).mean(1)),
+    tokens_by_property=_function(lambda x: x.flatten(2).mT.mean(1)),
+    tokens_adjoint=_function(lambda x: x.flatten(2).adjoint().mean(1)),
 )
 maximum = _reductions(
     module=lambda size: _flat(nn.AdaptiveMaxPool2d(1)),
@@ -165,11 +167,13 @@ gem = _reductions(
 )
 
 
-def _rows(function: Callable[[Tensor, int], Tensor]) -> Callable[[Size], nn.Module]:
+def _rows(
+    function: Callable[[Tensor, int], Tensor], read: Callable[[Tensor], int] = lambda x: x.size(0)
+) -> Callable[[Size], nn.Module]:
     """A network that reads the batch's size first and reshapes its pooled map with it at the end."""
 
     def forward(self: Any, x: Tensor) -> Tensor:
-        n = x.size(0)
+        n = read(x)
         x = self.pool(F.relu(self.second(F.relu(self.first(x)))))
         return self.fc(function(x, n))
 
@@ -187,6 +191,7 @@ rows = [
     Spelling("flatten_function", _rows(lambda x, n: torch.flatten(x, start_dim=1))),
     Spelling("size_read_first", _rows(lambda x, n: x.view(n, -1))),
     Spelling("size_read_first_reshape", _rows(lambda x, n: x.reshape((n, -1)))),
+    Spelling("shape_read_first", _rows(lambda x, n: x.view(n, -1), lambda x: x.shape[0])),
     Spelling("own_size", _rows(lambda x, n: x.view(x.size(0), -1))),
     Spelling("channels_known", _rows(lambda x, n: x.view(-1, 16))),
     Spelling("squeeze", _rows(lambda x, n: x.squeeze(-1).squeeze(-1))),

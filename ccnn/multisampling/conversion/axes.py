@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 BATCH, SPACE, OTHER = "batch", "space", ""
+MAP = (OTHER, SPACE, SPACE)
 Atom = tuple[str, int]
 """A label and a size."""
 Axis = tuple[Atom, ...]
@@ -20,7 +21,7 @@ def of_images(shape: Sequence[int]) -> Axes:
     >>> of_images((3, 10))
     ((('batch', 3),), (('', 10),))
     """
-    labels = [BATCH, OTHER, SPACE, SPACE] if len(shape) == 4 else [BATCH, *[OTHER] * (len(shape) - 1)]
+    labels = [BATCH, *MAP] if len(shape) == 4 else [BATCH, *[OTHER] * (len(shape) - 1)]
     return tuple(((label, size),) for label, size in zip(labels, shape, strict=False))
 
 
@@ -209,6 +210,16 @@ JOINING = (
     "flip",
     "stack",
 )
+
+
+def transposed(axes: Axes, function: Any) -> Axes | None:
+    """The axes after `x.mT` and the like; None for all other functions."""
+    name = getattr(getattr(function, "__self__", None), "__name__", "")  # of a property, by its getter
+    if name == "T":
+        return axes[::-1]
+    if name in ("mT", "H", "mH") or name_of(function) == "adjoint":
+        return (*axes[:-2], *axes[:-3:-1])
+    return None
 
 
 def name_of(function: Any) -> str:

@@ -64,16 +64,19 @@ class Action:
             if self.call.kind == "logsumexp":
                 joint = joint - log(submaps)
             return pytree.tree_map(lambda leaf: fold(leaf.expand(submaps, *leaf.shape)), joint)
+        each = function(*args, **kwargs)
+        if self.call.kind in STRIDED.values():
+            _check_whole(each, self.call)
         return pytree.tree_map(
-            lambda leaf: combined(leaf, submaps, self.how) if leaf.is_floating_point() else leaf,
-            function(*args, **kwargs),
+            lambda leaf: combined(leaf, submaps, self.how) if leaf.is_floating_point() else leaf, each
         )
 
     def _layer_norm(
         self, x: Tensor, submaps: int, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
     ) -> Tensor:
         """Normalises by the statistics of the whole map; weight and bias belong to the places of each submap."""
-        x = unstack(F.group_norm(stack(x, submaps), 1, eps=eps), submaps)
+        groups = 1 if len(shape) == x.ndim - 1 else x.shape[1]
+        x = unstack(F.group_norm(stack(x, submaps), groups, eps=eps), submaps)
         x = x if weight is None else x * weight
         return x if bias is None else x + bias
 
@@ -125,6 +128,16 @@ def combined(reduced: Tensor, submaps: int, how: str) -> Tensor:
     return fold(joint.expand(submaps, *joint.shape))
 
 
+def _check_whole(pooled: Any, call: Call) -> None:
+    """Raises if a pooling that reduced the whole map at conversion now leaves a map."""
+    size = tuple(pytree.tree_leaves(pooled)[0].shape[2:])
+    if size != (1, 1):
+        raise ValueError(
+            f"{call.kind}: its one window was the whole map when the network was converted, and now leaves "
+            f"{size[0]}×{size[1]} of one; convert the network with an input_size like that of these images"
+        )
+
+
 class JointPool(Joint):
     """A pooling whose one window is the whole map: over all submaps of it together."""
 
@@ -134,7 +147,10 @@ class JointPool(Joint):
         pooled: Tensor = super().forward(x)
         call = of_layer(self)
         submaps = self.submaps_now
-        return pooled if submaps == 1 or call is None else combined(pooled, submaps, call.combined)
+        if submaps == 1 or call is None:
+            return pooled
+        _check_whole(pooled, call)
+        return combined(pooled, submaps, call.combined)
 
 
 @dataclass(frozen=True)
@@ -146,12 +162,14 @@ class Entry:
         rows: rows in its batch and in that of what entered the module, as evaluated.
         rows_drawn: the same in a training pass that draws.
         action: None if it stays as it is.
+        training: whether it was seen in training.
     """
 
     place: str
     rows: tuple[int, int]
     rows_drawn: tuple[int, int]
     action: Action | None
+    training: bool
 
 
 @dataclass
@@ -188,7 +206,7 @@ class CallTable:
             if not entered or _fits(entry.rows_drawn if drawn else entry.rows, rows, entered)
         ]
         if fitting or call.kind in VIEWS.values():
-            return fitting
+            return [entry for entry in fitting if entry.training == training] or fitting
         changed = [entry for entry in known if entry.action is not None]
         if changed:
             raise ValueError(
@@ -223,7 +241,7 @@ class Recognition(TorchFunctionMode):
     def __init__(self, table: CallTable, entered: int, training: bool) -> None:
         super().__init__()
         self.table, self.entered, self.training = table, entered, training
-        self.counts: Counter[Call] = Counter()
+        self.counts: Counter[tuple[Call, int]] = Counter()
 
     def __torch_function__(
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -244,8 +262,9 @@ class Recognition(TorchFunctionMode):
             entry = fitting[0]
             if len({entry.action for entry in fitting}) > 1:
                 # Alike in all that can be seen, as with one position drawn at each level: they take turns.
-                entry = fitting[min(self.counts[call], len(fitting) - 1)]
-                self.counts[call] += 1
+                turn = call, _rows(x)
+                entry = fitting[min(self.counts[turn], len(fitting) - 1)]
+                self.counts[turn] += 1
             return (
                 func(*args, **kwargs) if entry.action is None else entry.action(func, args, kwargs, self.training)
             )

@@ -100,6 +100,8 @@ class Follower(TorchFunctionMode):
         name = ax.name_of(func)
         if node.axes is None:
             return None
+        if (turned := ax.transposed(node.axes, func)) is not None:
+            return turned
         if name in ax.PERMUTING:
             return ax.permuted(node.axes, name, args, kwargs)
         if name in ax.REGROUPING:
@@ -111,6 +113,9 @@ class Follower(TorchFunctionMode):
             return ax.indexed(node.axes, before, args[1], shape)
         call = described(func, args, kwargs)
         known = [(size, other.axes) for size, other in parents if other.axes is not None]
+        if func in STRIDED and len(shape) == len(before) == 4 and ax.batch_at(node.axes) == 0:
+            # Whatever its input was made of, such as rows of pixels: what a convolution yields is a map.
+            return node.axes[0], *(((label, size),) for label, size in zip(ax.MAP, shape[1:], strict=True))
         if func in CONTRACTING:
             return ax.contracted(shape, args[0] if isinstance(args[0], str) else "", known)
         dims = reduced(func, call.kind, args, kwargs) if call is not None and func in REDUCING else None

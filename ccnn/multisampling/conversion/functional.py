@@ -226,5 +226,8 @@ def reduced(
     return tuple(axis % x.ndim for axis in (dim if isinstance(dim, tuple | list) else (dim,)))
 
 
-ALONG = ("softmax", "log_softmax", "cumsum", "cumprod", "sort", "topk", "roll", "flip", "diff")
+ALONG = (
+    "softmax", "log_softmax", "softmin", "gumbel_softmax", "special_softmax", "special_log_softmax",
+    "cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "sort", "topk", "roll", "flip", "diff",
+)  # fmt: skip
 ATTENTION = ("scaled_dot_product_attention", "multi_head_attention_forward")

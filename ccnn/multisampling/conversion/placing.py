@@ -20,6 +20,8 @@ from .meta import IMAGES
 from .nodes import Node, Trace, Visit
 from .report import ConvertedLayer
 
+_POOLINGS = ("max_pool2d", "avg_pool2d")
+
 
 class Placer:
     """Makes a plan of what traces have shown.
@@ -67,12 +69,15 @@ class Placer:
 
     def _place(self, visits: list[Visit]) -> None:
         plan = self.plan
-        by_place: dict[str, list[Visit]] = {}
+        by_place: dict[tuple[str, Lineage | None], list[Visit]] = {}
         for visit in visits:
             if visit.what != "plain":
-                by_place.setdefault(visit.place, []).append(visit)
+                # Training and evaluation may have calls at different levels under one name.
+                apart = visit.what == "joint" and visit.call is not None and not visit.frame.name
+                apart = apart and visit.call.kind not in _POOLINGS  # type: ignore[union-attr]
+                by_place.setdefault((visit.place, visit.node.lineage if apart else None), []).append(visit)
         actions: dict[tuple[str, Lineage], Action] = {}
-        for place, calls in by_place.items():
+        for (place, _), calls in by_place.items():
             for visit in calls:
                 if visit.what == "strided":
                     self._report(visit)
@@ -83,7 +88,7 @@ class Placer:
             if visit.what == "merge":
                 plan.merge.append(place)
                 plan.submaps = max(plan.submaps, placement.submaps)
-            elif visit.what == "joint":
+            elif visit.what == "joint" and place not in plan.joint:
                 plan.joint.append(place)
             if visit.call is None:
                 rule = visit.frame.role.rule
@@ -184,7 +189,7 @@ class Placer:
         acting = {
             visit.frame.name for visit in visits if (visit.place, visit.node.lineage) in actions and visit.call
         }
-        for visit in visits:
+        for training, visit in ((mode, visit) for mode, trace in self.traces.items() for visit in trace.visits):
             owner = visit.frame.name
             if visit.call is None or owner not in acting:
                 continue
@@ -199,10 +204,10 @@ class Placer:
                 for mode in (False, True)
             )
             keys = [visit.call]
-            if visit.what == "joint" and visit.call.kind in ("max_pool2d", "avg_pool2d"):
+            if visit.what == "joint" and visit.call.kind in _POOLINGS:
                 keys.append(visit.call.whole)
             for key in keys:
-                entry = Entry(visit.place, evaluated, drawn, action)
+                entry = Entry(visit.place, evaluated, drawn, action, training)
                 known = table.entries.setdefault(key, [])
                 if entry not in known:
                     known.append(entry)

@@ -126,7 +126,7 @@ class Tracer(Follower):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if func is Tensor.size or func is _SHAPE or func is Tensor.__len__:
+        if func is Tensor.size or func == _SHAPE or func is Tensor.__len__:
             return counted(node_of(args[0]), args[1:] or tuple(kwargs.values()), func(*args, **kwargs))
         before = [(leaf, node_of(leaf)) for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         parents = [(tuple(leaf.shape), node) for leaf, node in before if node is not None]
@@ -168,7 +168,9 @@ class Tracer(Follower):
             return
         if call is None:
             self._mixes(func, args, kwargs, x, node_of(results[0]))
-        elif func in VIEWS:
+            return
+        before = len(self.trace.visits)
+        if func in VIEWS:
             self._view(frame, call, x, args, results)
         elif func in STRIDED:
             place = self._place(frame, call, "strided")
@@ -177,11 +179,11 @@ class Tracer(Follower):
         elif func in CONTRACTING:
             self._contracts(frame, call, args, x, results[0])
         elif func in MIXING:
-            over = args[1] if len(args) > 1 else kwargs.get("normalized_shape", ())
-            if len(shape) == 4 and (call.kind != "layer_norm" or len(over) == 3):
-                self._visit(frame, self._place(frame, call, "joint"), "joint", x, call, how=call.kind)
+            self._normalizes(frame, call, args[1] if len(args) > 1 else kwargs.get("normalized_shape"), x, shape)
         else:
             self._reduce(frame, call, reduced(func, call.kind, args, kwargs), x, results[0])
+        if len(self.trace.visits) == before:  # It stays as it is: to be told from the same call of what changes.
+            self._visit(frame, self._place(frame, call, "plain"), "plain", x, call)
 
     def _strided(
         self, frame: Frame, place: str, call: Call | None, stride: Pair, x: Node, results: list[Tensor]
@@ -257,14 +259,28 @@ class Tracer(Follower):
         elif x.axes is None or ax.SPACE in ax.labels(x.axes[-1]):
             self.trace.unseen[place] = x.lineage, f"{call.kind} mixes the places of each submap alone"
 
+    def _normalizes(self, frame: Frame, call: Call, over: Any, x: Node, shape: tuple[int, ...]) -> None:
+        """A normalisation or dropout by what a map holds."""
+        channels_only = call.kind == "dropout2d"
+        known = len(shape) == 4 or (len(shape) > 2 and x.is_map and not channels_only)
+        if call.kind == "layer_norm":
+            inner = [ax.SPACE in ax.labels(axis) for axis in (x.axes or ())[-len(over) :]]
+            known = known and (len(over) == len(shape) - 1 or (len(shape) == 4 and inner == [True, True]))
+            channels_only = not any(inner)
+        place = self._place(frame, call, "joint")
+        if known:
+            self._visit(frame, place, "joint", x, call, how=call.kind)
+        elif x.is_map and not channels_only:
+            self.trace.unseen[place] = x.lineage, f"{call.kind} by the statistics of each submap alone"
+
     def _view(self, frame: Frame, call: Call, x: Node, args: tuple[Any, ...], results: list[Tensor]) -> None:
         """A view by a batch size that was read before subsampling: there the submaps are merged."""
         stale = [
             n for n in pytree.tree_leaves(args[1:]) if isinstance(n, Rows) and n.lineage.steps != x.lineage.steps
         ]
         if not stale or not x.lineage.steps:
-            self._visit(frame, "", "plain", x, call)
-        elif any(size.lineage.steps for size in stale) or own_forward(frame.module):
+            return
+        if any(size.lineage.steps for size in stale) or own_forward(frame.module):
             self._problem(
                 f"{self.where()} reshapes by a batch size that was read elsewhere; x.flatten(1) needs none"
             )
@@ -282,6 +298,13 @@ class Tracer(Follower):
         if name in ALONG:
             given = kwargs.get("dim", kwargs.get("dims", args[-1] if len(args) > 1 else None))
             dims = [n for n in pytree.tree_leaves(given) if isinstance(n, int) and -len(x.axes) <= n < len(x.axes)]
+        elif name == "normalize":
+            given = kwargs.get("dim", args[2] if len(args) > 2 else 1)
+            dims = [given] if isinstance(given, int) else list(given)
+        elif name == "rms_norm":
+            dims = list(range(-len(args[1] if len(args) > 1 else kwargs["normalized_shape"]), 0))
+        elif name.startswith("fft_"):
+            dims = [dim for dim, axis in enumerate(x.axes) if ax.SPACE in ax.labels(axis)]
         else:
             dims = [-1] if name == "linear" and ax.labels(x.axes[-1]) == {ax.SPACE} else []
         place = f"{self.frames[-1].name}.{name}".lstrip(".")
@@ -289,8 +312,6 @@ class Tracer(Follower):
             self.trace.unseen[place] = x.lineage, f"{name} mixes the places of each submap alone"
         elif out is not None and not out.is_map and out.is_batched and name != "linear":
             self.trace.unseen[place] = x.lineage, f"{name} reduces each submap alone"
-
-    # --- notes ---------------------------------------------------------------------------------------------
 
 
 _SHAPE = Tensor.shape.__get__  # type: ignore[attr-defined]

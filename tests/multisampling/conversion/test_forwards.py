@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -77,6 +78,67 @@ def test_a_view_by_the_batch_size_of_the_input_merges_there(sampling: str) -> No
     expected = convert(other, SIZE, sampling)(x)
     torch.testing.assert_close(convert(model, SIZE, sampling)(x), expected, rtol=1e-12, atol=1e-12)
     assert conversion_report(model).merge == ("view[0]",)
+
+
+LAYOUTS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "rows of pixels": (lambda x: x.flatten(1), lambda x: x.view(-1, 3, 32, 32)),
+    "channels last": (lambda x: x.permute(0, 2, 3, 1), lambda x: x.permute(0, 3, 1, 2)),
+    "clips": (lambda x: x.unflatten(0, (-1, 2)), lambda x: x.flatten(0, 1)),
+    "grey": (lambda x: x[:, 0], lambda x: torch.stack([x, x, x], 1)),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_images_may_come_in_any_layout(name: str) -> None:
+    """A reduction of the whole map is joint whatever the first convolution's input was made of."""
+    laid_out, images = LAYOUTS[name]
+
+    def rest(net: Net, x: Tensor) -> Tensor:
+        return net.fc(torch.tanh(net.c(net.b(net.a(x)).relu()).mean((2, 3))))
+
+    model = Net(lambda net, x: rest(net, images(x))).double().eval()
+    other = Net(rest).double().eval()
+    other.load_state_dict(model.state_dict())
+    x = laid_out(torch.randn(4, 3, 32, 32, dtype=torch.float64))
+    convert(model, sampling="lattice", example_inputs=x)
+    torch.testing.assert_close(model(x), convert(other, SIZE, "lattice")(images(x)), rtol=1e-12, atol=1e-12)
+    assert conversion_report(model).joint == ("mean[0]",)
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(8), nn.AvgPool2d(8), F.max_pool2d])
+def test_a_window_over_the_whole_map_is_told_when_it_no_longer_is(pool: Any) -> None:
+    def run(net: Net, x: Tensor) -> Tensor:
+        x = net.c(net.b(net.a(x)))
+        return net.fc((pool(x, 8) if pool is F.max_pool2d else net.pool(x)).mean((2, 3)))
+
+    model = Net(run).eval()
+    if isinstance(pool, nn.Module):
+        model.pool = pool  # type: ignore[assignment]
+    convert(model, SIZE)
+    model(torch.randn(1, 3, 32, 32))
+    with pytest.raises(ValueError, match="leaves 2×2 of one; convert the network with an input_size"):
+        model(torch.randn(1, 3, 64, 64))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_forward_may_call_more_functions_in_training(training: bool) -> None:
+    def run(net: Net, x: Tensor, whole: Callable[[Tensor], Tensor]) -> Tensor:
+        x = net.a(x)
+        if net.training:
+            x = x * x.mean(3, keepdim=True).sigmoid()
+        x = net.b(x * whole(x.mean(2, keepdim=True)).sigmoid())
+        return net.fc(torch.tanh(net.c(x).mean((2, 3))))
+
+    wholes: list[Callable[[Tensor], Tensor]] = [
+        lambda x: x.mean(3, keepdim=True),
+        lambda x: F.adaptive_avg_pool2d(x, 1),
+    ]
+    results = []
+    for whole in wholes:
+        torch.manual_seed(0)
+        net = convert(Net(partial(run, whole=whole)).double(), SIZE, "lattice")
+        results.append(net.train(training)(torch.randn(2, 3, 32, 32, dtype=torch.float64)))
+    torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["a", "b"])

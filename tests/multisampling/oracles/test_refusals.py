@@ -204,6 +204,9 @@ REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda x: (x.flatten(2) * x.flatten(2).softmax(-1)).sum(-1),
     "logsumexp": lambda x: x.logsumexp((2, 3)),
     "prod": lambda x: x.flatten(2).prod(-1),
+    "normalize": lambda x: F.normalize(x.flatten(2), dim=-1).amax(-1),
+    "layer_norm": lambda x: F.layer_norm(x.flatten(1), (x[0].numel(),)).view_as(x).square().mean((2, 3)),
+    "fft": lambda x: torch.fft.fft2(x).abs().amax((2, 3)),
 }
 
 

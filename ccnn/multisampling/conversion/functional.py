@@ -231,3 +231,4 @@ ALONG = (
     "cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "sort", "topk", "roll", "flip", "diff",
 )  # fmt: skip
 ATTENTION = ("scaled_dot_product_attention", "multi_head_attention_forward")
+POOLINGS = ("max_pool2d", "avg_pool2d")

@@ -13,14 +13,13 @@ from ..windows import strides
 from .axes import batch_at, rows
 from .calls import Action, CallTable, Entry, JointPool
 from .changes import Plan
+from .functional import POOLINGS
 from .heads import head_calls, merged_nodes
 from .lineage import Lineage, Policy
 from .merge import MergeInput
 from .meta import IMAGES
 from .nodes import Node, Trace, Visit
 from .report import ConvertedLayer
-
-_POOLINGS = ("max_pool2d", "avg_pool2d")
 
 
 class Placer:
@@ -73,8 +72,8 @@ class Placer:
         for visit in visits:
             if visit.what != "plain":
                 # Training and evaluation may have calls at different levels under one name.
-                apart = visit.what == "joint" and visit.call is not None and not visit.frame.name
-                apart = apart and visit.call.kind not in _POOLINGS  # type: ignore[union-attr]
+                function = visit.what == "joint" and not visit.frame.name and visit.call
+                apart = function and function.kind not in POOLINGS
                 by_place.setdefault((visit.place, visit.node.lineage if apart else None), []).append(visit)
         actions: dict[tuple[str, Lineage], Action] = {}
         for (place, _), calls in by_place.items():
@@ -108,7 +107,7 @@ class Placer:
         what = {call.what for call in calls}
         counts = sorted({policy.submaps(call.node.lineage) for call in calls})
         training = {policy.submaps(call.node.lineage, True) for call in calls}
-        name = repr(place) if place else "the model"
+        name, joined = repr(place) if place else "the model", " and ".join(map(str, counts))
         if len(what) > 1:
             self._problem(
                 f"{name} is called on maps of which its window covers some; give each call a module of its own"
@@ -118,9 +117,7 @@ class Placer:
         if visit.what in ("joint", "merge"):
             if len(counts) > 1 or len(training) > 1:
                 if visit.what == "merge":
-                    self._problem(
-                        f"{name} is called with {_and(counts)} submaps; give each call a module of its own"
-                    )
+                    self._problem(f"{name} is called with {joined} submaps; give each call a module of its own")
                 self.plan.traditional[place] = "called at several levels, so it treats each submap on its own"
                 return None
             if max(*counts, *training) == 1:
@@ -137,7 +134,7 @@ class Placer:
         needs = sampling.draws or any(len(each) > 1 for each in samplers.values())
         if (len(counts) > 1 and needs) or (len(paths) > 1 and sampling.draws) or len(set(samplers.values())) > 1:
             self._problem(
-                f"{name} is called with {_and(counts)} submaps, and with sampling={sampling.name!r} each needs "
+                f"{name} is called with {joined} submaps, and with sampling={sampling.name!r} each needs "
                 "samplers of its own. Give each call a module of its own, or use sampling='naive'"
             )
             return None
@@ -161,7 +158,8 @@ class Placer:
             self._problem(f"{name} is a multisampling layer already; convert the plain network")
             return None
         if len(counts) > 1:
-            self._problem(f"{name} is called with {_and(counts)} submaps; give each call a module of its own")
+            joined = " and ".join(map(str, counts))
+            self._problem(f"{name} is called with {joined} submaps; give each call a module of its own")
             return None
         common: dict[str, Any] = {
             "submaps": counts[0],
@@ -204,7 +202,7 @@ class Placer:
                 for mode in (False, True)
             )
             keys = [visit.call]
-            if visit.what == "joint" and visit.call.kind in _POOLINGS:
+            if visit.what == "joint" and visit.call.kind in POOLINGS:
                 keys.append(visit.call.whole)
             for key in keys:
                 entry = Entry(visit.place, evaluated, drawn, action, training)
@@ -296,7 +294,3 @@ class Placer:
     def _problem(self, problem: str) -> None:
         if problem not in self.problems:
             self.problems.append(problem)
-
-
-def _and(counts: list[int]) -> str:
-    return " and ".join(map(str, counts))

@@ -249,30 +249,6 @@ class Tracer(Follower):
             self.trace.unseen.pop(x.partial, None)
             self._visit(frame, place, "joint", x, call, how=how)
 
-    def _contracts(self, frame: Frame, call: Call, args: tuple[Any, ...], x: Node, result: Tensor) -> None:
-        """A product of matrices: a sum over the map where it leaves nothing of it."""
-        out, place = node_of(result), self._place(frame, call, "joint")
-        if not x.is_map or out is None:
-            return
-        if not out.is_map and ax.batch_at(out.axes) == 0 and not checkpointed():
-            self._visit(frame, place, "joint", x, call, how=call.combined)
-        elif x.axes is None or ax.SPACE in ax.labels(x.axes[-1]):
-            self.trace.unseen[place] = x.lineage, f"{call.kind} mixes the places of each submap alone"
-
-    def _normalizes(self, frame: Frame, call: Call, over: Any, x: Node, shape: tuple[int, ...]) -> None:
-        """A normalisation or dropout by what a map holds."""
-        channels_only = call.kind == "dropout2d"
-        known = len(shape) == 4 or (len(shape) > 2 and x.is_map and not channels_only)
-        if call.kind == "layer_norm":
-            inner = [ax.SPACE in ax.labels(axis) for axis in (x.axes or ())[-len(over) :]]
-            known = known and (len(over) == len(shape) - 1 or (len(shape) == 4 and inner == [True, True]))
-            channels_only = not any(inner)
-        place = self._place(frame, call, "joint")
-        if known:
-            self._visit(frame, place, "joint", x, call, how=call.kind)
-        elif x.is_map and not channels_only:
-            self.trace.unseen[place] = x.lineage, f"{call.kind} by the statistics of each submap alone"
-
     def _view(self, frame: Frame, call: Call, x: Node, args: tuple[Any, ...], results: list[Tensor]) -> None:
         """A view by a batch size that was read before subsampling: there the submaps are merged."""
         stale = [

@@ -42,6 +42,7 @@ _EXPECTED_WARNINGS = (
     "Total length of `list` across ranks is zero",  # no validation split, as asked for
     r"It is recommended to use `self.log\('(lr|train/.*|system/.*)', ..., sync_dist=True\)`",  # equal, local
     "The `srun` command is available on your system but is not used",  # a machine of a cluster, no job of it
+    r"The \.grad attribute of a Tensor that is not a leaf",  # torch.compile's own, between two draws of samplers
     "Experiment logs directory .* exists and is not empty",  # made by Hydra just before, or the run is resumed
     "Checkpoint directory .* exists and is not empty",  # two callbacks share it
 )

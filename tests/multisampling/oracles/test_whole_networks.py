@@ -84,4 +84,6 @@ def test_complete_multisampling_equals_dilation(name: str) -> None:
         _, difference = plan_and_check(build(name), (3, SIDE, SIDE))
     except ccnn.ConversionError as error:
         pytest.skip(str(error))
-    assert difference < 1e-9
+    # ConvNeXt-V2 divides norms of maps by their mean plus 1e-6. A joint norm is that of an average submap, a
+    # dilated one that of the whole map, so the constant weighs differently.
+    assert difference < (1e-6 if name.startswith("convnextv2") else 1e-9)

@@ -120,9 +120,6 @@ class Folded:
 class Multisampling(Folded, nn.Module):
     """Base of the layers that evaluate an operation at several positions of each stride×stride window."""
 
-    where: str
-    """Of a functional call, its name."""
-
     @classmethod
     def refuses(cls, module: nn.Module) -> str | None:
         """Why a strided layer cannot become this one, or None."""

@@ -1,6 +1,5 @@
 """Joint layers: layers that mix a whole feature map, which see all its submaps at once."""
 
-from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -134,30 +133,6 @@ class JointNorm(Joint):
             return super().forward(x)
         normalised: Tensor = super().forward(stack(x, submaps))
         return unstack(normalised, submaps)
-
-
-class JointReduction(Joint):
-    """A function that reduces a whole feature map, such as `x.mean((2, 3))`, over all its submaps together.
-
-    Shape: (S·N, C, H, W) → what the function gives for one map, for every submap of the image alike.
-
-    Attributes:
-        where: the name of the call.
-
-    Example:
-        >>> x = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)  # two submaps of one image
-        >>> JointReduction(submaps=2)(x, lambda x: x.mean((2, 3))).tolist()
-        [[2.0], [2.0]]
-    """
-
-    where: str
-
-    def forward(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-        submaps = self.submaps_now
-        if submaps == 1:
-            return function(x)
-        joint = function(stack(x, submaps))
-        return fold(joint.expand(submaps, *joint.shape))
 
 
 class ToDense(Multisampling):

@@ -258,3 +258,13 @@ WHOLE_MAPS = {
     "rows": rows,
     "head": head,
 }
+
+
+def filled(model: nn.Module) -> nn.Module:
+    """The model in float64 with values that depend on the order of its parameters alone."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.double().parameters():
+            values = torch.randn(parameter.numel(), generator=generator, dtype=torch.float64)
+            parameter.copy_(values.view_as(parameter) / max(1, parameter[0].numel()) ** 0.5)
+    return model.eval()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from random_networks import sampled
-from spellings import Do, Network
+from spellings import Do, Network, filled
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -15,16 +15,6 @@ import ccnn
 
 SIZE = (16, 24)
 CLOSE: Any = {"rtol": 1e-9, "atol": 1e-9}
-
-
-def filled(model: nn.Module) -> nn.Module:
-    """The model in float64 with values that depend on the order of its parameters alone."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.double().parameters():
-            values = torch.randn(parameter.numel(), generator=generator, dtype=torch.float64)
-            parameter.copy_(values.view_as(parameter) / max(1, parameter[0].numel()) ** 0.5)
-    return model.eval()
 
 
 def converted(model: nn.Module, sampling: str | ccnn.Sampling = "lattice") -> nn.Module | None:

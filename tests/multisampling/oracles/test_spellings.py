@@ -5,22 +5,12 @@ from functools import lru_cache
 import pytest
 import torch
 from layer_spellings import LAYERS
-from spellings import WHOLE_MAPS, Size, Spelling, named
+from spellings import WHOLE_MAPS, Size, Spelling, filled, named
 from torch import Tensor, nn
 
 import ccnn
 
 PAIRS = {name: (first, other) for name, first, other in named(WHOLE_MAPS | LAYERS)}
-
-
-def filled(model: nn.Module) -> nn.Module:
-    """The model in float64 with values that depend on the order of its parameters alone."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.double().parameters():
-            values = torch.randn(parameter.numel(), generator=generator, dtype=torch.float64)
-            parameter.copy_(values.view_as(parameter) / max(1, parameter[0].numel()) ** 0.5)
-    return model.eval()
 
 
 @lru_cache
